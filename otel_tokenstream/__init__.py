@@ -1,0 +1,8 @@
+"""See how the streams of language models behave: OpenTelemetry for litellm and DSPy."""
+
+from __future__ import annotations
+
+from otel_tokenstream.instrumentors import DSPyInstrumentor, LiteLLMInstrumentor
+from otel_tokenstream.settings import SettingError
+
+__all__ = ["DSPyInstrumentor", "LiteLLMInstrumentor", "SettingError"]

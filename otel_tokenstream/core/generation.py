@@ -1,0 +1,231 @@
+"""The state of one model call: what was asked, what came, how it ended. Knows no OpenTelemetry."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from otel_tokenstream.core import open_calls
+from otel_tokenstream.core.guard import fault
+from otel_tokenstream.core.timeline import EMPTY, TEXT, Row, Timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+COMPLETED = "completed"
+FAILED = "failed"
+CANCELLED = "cancelled"
+CLOSED = "closed"
+ABANDONED = "abandoned"
+OUTCOMES = (COMPLETED, FAILED, CANCELLED, CLOSED, ABANDONED)
+
+# Rows wait in a small block before they are folded into the timeline: a block is cheaper than
+# its rows one by one, and a small one keeps an open stream small.
+_BLOCK = 16
+FIELDS_KEPT = 32
+
+now = time.perf_counter_ns
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is known when the call is made. ``parameters`` are span attributes by name."""
+
+    operation: str
+    provider: str
+    model: str
+    stream: bool
+    server_address: str | None = None
+    server_port: int | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    messages: object = None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Token counts as reported; ``None`` is a count that was not reported."""
+
+    input: int | None = None
+    output: int | None = None
+    cache_read: int | None = None
+    cache_write: int | None = None
+    reasoning: int | None = None
+    estimated: bool = False
+
+
+class Recorder(Protocol):
+    """Turns a generation into signals.
+
+    ``observed`` says whether anybody wants to know; ``live`` takes each row as it comes, if
+    anybody wants it then.
+    """
+
+    observed: bool
+
+    @property
+    def live(self) -> Callable[[Generation, Row], None] | None: ...
+
+    def finish(self, generation: Generation) -> None: ...
+
+
+class Parser(Protocol):
+    """Attributes text to output fields, for any split into chunks."""
+
+    def feed(self, text: str) -> list[tuple[str, str]]: ...
+
+    def finish(self) -> list[tuple[str, str]]: ...
+
+
+class Generation:
+    """One call. ``chunk`` many times, ``end`` once; later calls of either change nothing.
+
+    Times are ns of ``perf_counter_ns``; ``anchor`` is the wall clock in ns at ``started``.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_block",
+        "_keep_text",
+        "_live",
+        "_milestones_left",
+        "anchor",
+        "asked",
+        "cache_hit",
+        "context",
+        "cost_usd",
+        "ended",
+        "error_type",
+        "field_first",
+        "finish_reason_synthetic",
+        "finish_reasons",
+        "first_answer_token",
+        "first_token",
+        "observed",
+        "outcome",
+        "parser",
+        "recorder",
+        "request",
+        "response_id",
+        "response_model",
+        "started",
+        "timeline",
+        "usage",
+    )
+
+    def __init__(self, request: Request, recorder: Recorder, timeline: Timeline, context: Any = None) -> None:
+        self.request = request
+        self.recorder = recorder
+        self.timeline = timeline
+        self.context = context
+        self._block: list[Row] = []
+        self._live = recorder.live
+        self.observed = recorder.observed
+        self._keep_text = timeline.keeps_text
+        self._milestones_left = True
+        # (arrived, gap, index) of the chunk that brought the first content of its kind
+        self.parser: Parser | None = None
+        self.first_token: tuple[int, int, int] | None = None
+        self.first_answer_token: tuple[int, int, int] | None = None
+        self.field_first: dict[str, int] = {}
+        self.outcome = ""
+        self.error_type: str | None = None
+        self.finish_reasons: dict[int, str] = {}
+        self.finish_reason_synthetic = False
+        self.response_id: str | None = None
+        self.response_model: str | None = None
+        self.usage: Usage | None = None
+        self.cost_usd: float | None = None
+        self.cache_hit = False
+        self.ended = 0
+        self.anchor = time.time_ns()
+        # When the read that is pending now was asked for; 0 while the caller has the turn.
+        self.started = self.asked = now()
+        open_calls.add(self)
+
+    def chunk(self, asked: int, arrived: int, kind: str, chars: int, field: str | None, text: str | None) -> None:
+        """Take one chunk; a further row of the same chunk, for another field of it, has ``asked`` 0."""
+        block = self._block
+        if self._milestones_left or field is not None:
+            self._milestones(arrived, kind, chars, field)
+        row = (asked, arrived, kind, chars, field, text)
+        block.append(row)
+        if len(block) >= _BLOCK:
+            self._fold()
+        if self._live is not None:
+            self._live(self, row)
+
+    def text(self, asked: int, arrived: int, text: str) -> None:
+        """Take one chunk of visible text and find the fields it belongs to."""
+        if self.parser is None:
+            self.chunk(asked, arrived, TEXT, len(text), None, text if self._keep_text else None)
+            return
+        pieces = self.parser.feed(text)
+        if not pieces:  # markup, or text that is not decided yet
+            self.chunk(asked, arrived, TEXT, 0, None, None)
+        for field, piece in pieces:
+            self.chunk(asked, arrived, TEXT, len(piece), field, piece if self._keep_text else None)
+            asked = 0
+
+    def blocked(self, asked: int, returned: int, *, finished: bool) -> None:
+        """Count a read that brought no chunk.
+
+        What comes after the finish reason is the library's finishing work, not the model's:
+        it is part of the total but neither a longest wait nor a stall.
+        """
+        self._fold()
+        self.timeline.blocked(asked, returned, token_awaited=not (finished and self.finish_reasons))
+
+    def end(self, outcome: str, error: BaseException | None = None, at: int = 0) -> None:
+        """End the call once; ``at`` is when it ended, if that was not now."""
+        if not open_calls.remove(self):
+            return
+        self.ended = at or now()
+        self.asked = 0
+        try:
+            self.outcome = self._truly(outcome)
+            if error is not None and self.outcome == FAILED:
+                self.error_type = type(error).__qualname__
+            self._close_timeline()
+            self.recorder.finish(self)
+        except Exception as problem:  # noqa: BLE001  # ours, not the user's
+            fault("the end of a stream", problem)
+
+    def _truly(self, outcome: str) -> str:
+        """Tell a caller that left after the last content from one that left early."""
+        if self.request.stream and self.finish_reasons and outcome in (CANCELLED, CLOSED, ABANDONED):
+            return COMPLETED
+        return outcome
+
+    def _milestones(self, arrived: int, kind: str, chars: int, field: str | None) -> None:
+        if field is not None and field not in self.field_first and len(self.field_first) < FIELDS_KEPT:
+            self.field_first[field] = arrived
+        if self._milestones_left and kind is not EMPTY and (kind == TEXT or self.first_token is None):
+            timeline, ahead = self.timeline, self._block
+            last = ahead[-1][1] if ahead else timeline.last_arrived
+            index = timeline.chunks + sum(1 for row in ahead if row[0])
+            at = (arrived, arrived - last if last else 0, index)
+            if self.first_token is None:
+                self.first_token = at
+            if kind == TEXT:
+                self.first_answer_token = at
+                self._milestones_left = False
+
+    def _fold(self) -> None:
+        """Fold all rows but those of the newest chunk, which may turn out to be the last."""
+        block = self._block
+        newest = len(block) - 1
+        while newest > 0 and not block[newest][0]:
+            newest -= 1
+        if newest > 0:
+            self.timeline.extend(block[:newest])
+            del block[:newest]
+
+    def _close_timeline(self) -> None:
+        if self.parser is not None and self._block:
+            arrived = self._block[-1][1]
+            for field, piece in self.parser.finish():
+                self.chunk(0, arrived, TEXT, len(piece), field, piece if self._keep_text else None)
+        self._fold()
+        self.timeline.close(self._block)
+        self._block = []

@@ -1,0 +1,165 @@
+"""The instruments of one meter, made from ``signals``: bounded attributes, observable gauges."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.metrics import CallbackOptions, Observation
+
+from otel_tokenstream import signals
+from otel_tokenstream.core import open_calls
+from otel_tokenstream.core.backlog import Backlog
+from otel_tokenstream.core.generation import OUTCOMES, Request, now
+from otel_tokenstream.core.guard import fault, faults
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from opentelemetry.context import Context
+    from opentelemetry.metrics import Histogram, Meter
+
+    from otel_tokenstream.settings import Settings
+
+Labels = tuple[tuple[str, Any], ...]
+
+OTHER = "_OTHER"
+_LONGEST_DRAIN = 2.0
+
+_OLD_NAMES = {
+    signals.OPERATION_DURATION,
+    signals.OPERATION_TIME_TO_FIRST_CHUNK,
+    signals.OPERATION_TIME_PER_OUTPUT_CHUNK,
+    signals.TOKEN_USAGE,
+}
+_NEW_NAMES = {
+    signals.INFERENCE_DURATION,
+    signals.INFERENCE_TIME_TO_FIRST_CHUNK,
+    signals.INFERENCE_TIME_PER_OUTPUT_CHUNK,
+    signals.INFERENCE_INPUT_TOKENS,
+    signals.INFERENCE_OUTPUT_TOKENS,
+}
+_LEFT_OUT = {"old": _NEW_NAMES, "new": _OLD_NAMES, "both": set[str]()}
+
+
+class Bounded:
+    """At most so many values of an attribute; further ones read ``_OTHER``."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._values: set[str] = set()
+
+    def __call__(self, value: str) -> str:
+        if value in self._values:
+            return value
+        if len(self._values) < self._limit:
+            self._values.add(value)
+            return value
+        return OTHER
+
+
+class Instruments:
+    """Records by a signal's name; a name that the settings leave out is ignored."""
+
+    def __init__(self, meter: Meter, settings: Settings) -> None:
+        self._settings = settings
+        self.model = Bounded(settings.model_limit)
+        self.field = Bounded(settings.model_limit)
+        self._counted: set[Labels] = set()
+        self._histograms: dict[str, Histogram] = {}
+        self._counters: dict[str, Any] = {}
+        # Every instrument is made here: making one while metrics are collected deadlocks.
+        for metric in signals.METRICS.values():
+            if metric.name in _LEFT_OUT[settings.metric_names]:
+                continue
+            about = {"unit": metric.unit, "description": metric.brief}
+            if metric.kind == "histogram":
+                self._histograms[metric.name] = meter.create_histogram(
+                    metric.name, **about, explicit_bucket_boundaries_advisory=metric.buckets
+                )
+            elif metric.kind == "counter" and metric.name != signals.FAULTS:
+                self._counters[metric.name] = meter.create_counter(metric.name, **about)
+        self.backlog = Backlog(self._record_gap)
+        self._observe(meter.create_observable_gauge, signals.STREAM_ACTIVE, self._active)
+        self._observe(meter.create_observable_gauge, signals.STREAM_STALLED, self._stalled)
+        self._observe(meter.create_observable_counter, signals.FAULTS, _faults)
+
+    def record(self, name: str, value: float, attributes: dict[str, Any], context: Context | None) -> None:
+        histogram = self._histograms.get(name)
+        if histogram is not None:
+            histogram.record(value, attributes, context)
+
+    def count(self, name: str, value: float, attributes: dict[str, Any], context: Context | None = None) -> None:
+        self._counters[name].add(value, attributes, context)
+
+    def count_stream(self, outcome: str, attributes: dict[str, Any], *, token_seen: bool, context: Context) -> None:
+        """Count a stream. A new label set starts with zeros, or rates would not see its first failure."""
+        labels = tuple(attributes.items())
+        if labels not in self._counted:
+            self._counted.add(labels)
+            for each in OUTCOMES:
+                for seen in (True, False):
+                    zero = {**attributes, signals.OUTCOME: each, signals.FIRST_TOKEN_SEEN: seen}
+                    self.count(signals.STREAMS, 0, zero)
+        counted = {**attributes, signals.OUTCOME: outcome, signals.FIRST_TOKEN_SEEN: token_seen}
+        self.count(signals.STREAMS, 1, counted, context)
+
+    def model_attributes(self, request: Request) -> dict[str, Any]:
+        return {
+            signals.OPERATION_NAME: request.operation,
+            signals.PROVIDER_NAME: request.provider,
+            signals.REQUEST_MODEL: self.model(request.model),
+        }
+
+    def call_attributes(self, request: Request) -> dict[str, Any]:
+        attributes = self.model_attributes(request)
+        if request.server_address is not None:
+            attributes[signals.SERVER_ADDRESS] = request.server_address
+        if request.server_port is not None:
+            attributes[signals.SERVER_PORT] = request.server_port
+        return attributes
+
+    def _record_gap(self, seconds: float, attributes: dict[str, Any], context: Context | None) -> None:
+        self.record(signals.OPERATION_TIME_PER_OUTPUT_CHUNK, seconds, attributes, context)
+        self.record(signals.INFERENCE_TIME_PER_OUTPUT_CHUNK, seconds, attributes, context)
+
+    def _observe(self, create: Callable[..., Any], name: str, count: Callable[..., Counter[Labels]]) -> None:
+        metric = signals.METRICS[name]
+        seen: set[Labels] = set()
+
+        def callback(options: CallbackOptions) -> Iterable[Observation]:
+            try:
+                counted = count(options)
+            except Exception as problem:  # noqa: BLE001  # ours, not the application's
+                fault(f"the callback of {name}", problem)
+                return []
+            # A series that just stops keeps its last value in a back end for minutes: say zero.
+            seen.update(counted)
+            return [Observation(counted[labels], dict(labels)) for labels in seen]
+
+        create(name, callbacks=[callback], unit=metric.unit, description=metric.brief)
+
+    def _active(self, options: CallbackOptions) -> Counter[Labels]:
+        open_calls.finish_dropped()
+        self.backlog.drain(within=min(_LONGEST_DRAIN, options.timeout_millis / 2_000), pausing=True)
+        streams = (call.request for call in open_calls.snapshot() if call.request.stream)
+        return Counter(tuple(self.model_attributes(request).items()) for request in streams)
+
+    def _stalled(self, _: CallbackOptions) -> Counter[Labels]:
+        at = now()
+        stalled: Counter[Labels] = Counter()
+        for call in open_calls.snapshot():
+            if not call.request.stream:
+                continue
+            labels = tuple(self.model_attributes(call.request).items())
+            waiting = call.first_token is None
+            threshold = self._settings.first_token_threshold_ns if waiting else self._settings.stall_threshold_ns
+            silent_for = at - (call.started if waiting else call.asked)
+            late = bool(call.asked) and 0 < threshold <= silent_for
+            stalled[(*labels, (signals.PHASE, "first_token"))] += late and waiting
+            stalled[(*labels, (signals.PHASE, "tokens"))] += late and not waiting
+        return stalled
+
+
+def _faults(_: CallbackOptions) -> Counter[Labels]:
+    return Counter({((signals.ERROR_TYPE, name),): count for name, count in faults.items()})

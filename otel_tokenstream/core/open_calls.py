@@ -1,0 +1,112 @@
+"""Calls that have not ended: the one place that says whether a call may still be ended.
+
+Removal is the end: whoever removes a call ends it, so it ends once. Calls of the parent
+process are forgotten in a forked child, which therefore never reports them a second time.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from otel_tokenstream.core.guard import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_tokenstream.core.generation import Generation
+
+_open: dict[int, Generation] = {}
+_dropped: deque[tuple[Generation, int]] = deque()
+_collecting: set[int] = set()
+_at_exit: list[Callable[[], None]] = []
+_in_child: list[Callable[[], None]] = []
+
+
+def add(call: Generation) -> None:
+    if _dropped:
+        finish_dropped()
+    _open[id(call)] = call
+
+
+def remove(call: Generation) -> bool:
+    """Whether the call was open until now."""
+    return _open.pop(id(call), None) is not None
+
+
+def snapshot() -> list[Generation]:
+    # list() of a dict's values is one step for other threads; iterating it is not.
+    return list(_open.values())
+
+
+def drop(call: Generation) -> None:
+    """End a call whose stream was dropped without being closed.
+
+    While the cyclic collector runs, only note it: the collector can run inside a lock of the
+    SDK, and recording there would take the same lock a second time.
+    """
+    if threading.get_ident() in _collecting:
+        _dropped.append((call, time.perf_counter_ns()))
+    else:
+        call.end("abandoned")
+
+
+def finish_dropped() -> None:
+    """End the calls that were noted while the collector ran."""
+    while _dropped:
+        try:
+            call, at = _dropped.popleft()
+        except IndexError:
+            return
+        call.end("abandoned", at=at)
+
+
+def arm(flush: Callable[[], None]) -> None:
+    """Run ``flush`` at exit, after all open calls were ended.
+
+    Called when the first span is recorded and not at import: exit handlers run last in, first
+    out, and the provider's own, which shuts its exporters down, must come after ours.
+    """
+    if not _at_exit:
+        atexit.register(_finish_all)
+    if flush not in _at_exit:
+        _at_exit.append(flush)
+
+
+def after_fork(forget: Callable[[], None]) -> None:
+    """Run ``forget`` in a forked child, for state that is the parent's to report."""
+    _in_child.append(forget)
+
+
+@guarded
+def _finish_all() -> None:
+    finish_dropped()
+    for call in snapshot():
+        call.end("abandoned")
+    for flush in _at_exit:
+        flush()
+
+
+def _forget_parents_calls() -> None:
+    _open.clear()
+    _dropped.clear()
+    _collecting.clear()
+    for forget in _in_child:
+        forget()
+
+
+def _note_collection(phase: str, _: dict[str, int]) -> None:
+    if phase == "start":
+        _collecting.add(threading.get_ident())
+    else:
+        _collecting.discard(threading.get_ident())
+
+
+gc.callbacks.append(_note_collection)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents_calls)

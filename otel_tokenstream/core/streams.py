@@ -1,0 +1,254 @@
+"""Proxies around a library's stream: they stamp each read and end the call, and change nothing.
+
+A proxy answers to its stream's class, has exactly the special methods its stream has, and
+hands everything else through. The generation never refers to the proxy, so dropping the
+stream drops the proxy, and that ends the call.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.context import attach, detach
+
+from otel_tokenstream.core import open_calls
+from otel_tokenstream.core.generation import ABANDONED, CANCELLED, CLOSED, COMPLETED, FAILED, Generation, now
+from otel_tokenstream.core.guard import fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    # reads what a library's chunk says: (asked, arrived, chunk)
+    Reader = Callable[[int, int, Any], None]
+    # reads what is known only at the end, with the stream itself
+    Closer = Callable[[Any], None]
+
+
+def proxy(stream: Any, generation: Generation, read: Reader | None, close: Closer | None = None) -> Any:
+    """Put a proxy around a stream.
+
+    ``read`` is None where nobody records: the proxy then only keeps the span's context current
+    while the stream is read, so that the requests below it find their parent.
+    """
+    return _proxy_class(type(stream))(stream, generation, read, close)
+
+
+class _Proxy:
+    __slots__ = ("_ts_anext", "_ts_close", "_ts_generation", "_ts_next", "_ts_read", "_ts_stream")
+
+    def __init__(self, stream: Any, generation: Generation, read: Reader | None, close: Closer | None) -> None:
+        put = object.__setattr__
+        put(self, "_ts_stream", stream)
+        put(self, "_ts_generation", generation)
+        put(self, "_ts_read", read)
+        put(self, "_ts_close", close)
+        put(self, "_ts_next", getattr(stream, "__next__", None))
+        put(self, "_ts_anext", getattr(stream, "__anext__", None))
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]  # isinstance() asks this; typeshed has it writable
+        return type(self._ts_stream)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._ts_stream, name)
+        if name == "close":
+            return self._ts_closing(value)
+        if name == "aclose":
+            return self._ts_aclosing(value)
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._ts_stream, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._ts_stream, name)
+
+    def __dir__(self) -> list[str]:
+        return dir(self._ts_stream)
+
+    def __repr__(self) -> str:
+        return repr(self._ts_stream)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self._ts_stream.__reduce_ex__(protocol)
+
+    def __del__(self) -> None:
+        try:
+            generation = self._ts_generation
+        except AttributeError:
+            return
+        open_calls.drop(generation)
+
+    def _ts_end(self, outcome: str, error: BaseException | None = None) -> None:
+        generation = self._ts_generation
+        if generation.ended:
+            return
+        at = now()
+        try:
+            if generation.asked:
+                generation.blocked(generation.asked, at, finished=outcome == COMPLETED)
+            if self._ts_close is not None:
+                self._ts_close(self._ts_stream)
+        except Exception as problem:  # noqa: BLE001  # ours, not the user's
+            fault("the end of a stream", problem)
+        generation.end(outcome, error, at)
+
+    def _ts_failed(self, error: BaseException) -> None:
+        self._ts_end(outcome_of(error), error)
+
+    def _ts_closing(self, close: Callable[..., Any]) -> Callable[..., Any]:
+        def closing(*args: Any, **kwargs: Any) -> Any:
+            outcome = _outcome_of_closing()
+            try:
+                return close(*args, **kwargs)
+            finally:
+                self._ts_end(outcome)
+
+        return closing
+
+    def _ts_aclosing(self, aclose: Callable[..., Any]) -> Callable[..., Any]:
+        async def aclosing(*args: Any, **kwargs: Any) -> Any:
+            outcome = _outcome_of_closing()
+            try:
+                return await aclose(*args, **kwargs)
+            finally:
+                self._ts_end(outcome)
+
+        return aclosing
+
+
+def _iter(self: _Proxy) -> Any:
+    iterator = iter(self._ts_stream)
+    return self if iterator is self._ts_stream else _other_iterator(self, iterator)
+
+
+def _aiter(self: _Proxy) -> Any:
+    iterator = self._ts_stream.__aiter__()
+    return self if iterator is self._ts_stream else _other_iterator(self, iterator)
+
+
+def _other_iterator(self: _Proxy, iterator: Any) -> Any:
+    """Some streams are iterated by an object of its own, which must keep this one alive: its drop is the end."""
+
+    def close(_: Any) -> None:
+        if self._ts_close is not None:
+            self._ts_close(self._ts_stream)
+
+    return proxy(iterator, self._ts_generation, self._ts_read, close)
+
+
+def _next(self: _Proxy) -> Any:
+    generation = self._ts_generation
+    token = attach(generation.context)
+    generation.asked = asked = now()
+    try:
+        chunk = self._ts_next()
+    except StopIteration:
+        detach(token)
+        self._ts_end(COMPLETED)
+        raise
+    except BaseException as error:
+        detach(token)
+        self._ts_failed(error)
+        raise
+    arrived = now()
+    detach(token)
+    generation.asked = 0
+    read = self._ts_read
+    if read is not None:
+        try:
+            read(asked, arrived, chunk)
+        except Exception as problem:  # noqa: BLE001  # ours, not the user's
+            fault("reading a chunk", problem)
+    return chunk
+
+
+async def _anext(self: _Proxy) -> Any:
+    generation = self._ts_generation
+    token = attach(generation.context)
+    generation.asked = asked = now()
+    try:
+        chunk = await self._ts_anext()
+    except StopAsyncIteration:
+        detach(token)
+        self._ts_end(COMPLETED)
+        raise
+    except GeneratorExit:
+        # The pending read itself was dropped, maybe by the collector in another context:
+        # the context is not ours to restore there.
+        self._ts_end(ABANDONED)
+        raise
+    except BaseException as error:
+        detach(token)
+        self._ts_failed(error)
+        raise
+    arrived = now()
+    detach(token)
+    generation.asked = 0
+    read = self._ts_read
+    if read is not None:
+        try:
+            read(asked, arrived, chunk)
+        except Exception as problem:  # noqa: BLE001  # ours, not the user's
+            fault("reading a chunk", problem)
+    return chunk
+
+
+def _enter(self: _Proxy) -> Any:
+    entered = self._ts_stream.__enter__()
+    return self if entered is self._ts_stream else entered
+
+
+def _exit(self: _Proxy, *error: Any) -> Any:
+    try:
+        return self._ts_stream.__exit__(*error)
+    finally:
+        self._ts_end(outcome_of_exit(error[0]))
+
+
+async def _aenter(self: _Proxy) -> Any:
+    entered = await self._ts_stream.__aenter__()
+    return self if entered is self._ts_stream else entered
+
+
+async def _aexit(self: _Proxy, *error: Any) -> Any:
+    try:
+        return await self._ts_stream.__aexit__(*error)
+    finally:
+        self._ts_end(outcome_of_exit(error[0]))
+
+
+_SPECIAL: dict[str, Callable[..., Any]] = {
+    "__iter__": _iter,
+    "__next__": _next,
+    "__aiter__": _aiter,
+    "__anext__": _anext,
+    "__enter__": _enter,
+    "__exit__": _exit,
+    "__aenter__": _aenter,
+    "__aexit__": _aexit,
+}
+
+
+@cache
+def _proxy_class(stream_class: type) -> type[_Proxy]:
+    methods = {name: method for name, method in _SPECIAL.items() if hasattr(stream_class, name)}
+    return type(f"{stream_class.__name__}Proxy", (_Proxy,), {"__slots__": (), "__doc__": stream_class.__doc__, **methods})
+
+
+def outcome_of(error: BaseException) -> str:
+    """Return how a call ended that raised."""
+    # What is no Exception is no failure either: cancellation by asyncio, trio or anyio, Ctrl-C.
+    return FAILED if isinstance(error, Exception) else CANCELLED
+
+
+def outcome_of_exit(error: type[BaseException] | None) -> str:
+    return CLOSED if error is None or issubclass(error, (Exception, GeneratorExit)) else CANCELLED
+
+
+def _outcome_of_closing() -> str:
+    # A task that is being cancelled closes its stream on the way out, with its
+    # cancellation still being handled.
+    return outcome_of_exit(sys.exc_info()[0])

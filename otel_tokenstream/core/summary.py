@@ -1,0 +1,199 @@
+"""What a finished generation says: span attributes and span events, within a budget of bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from otel_tokenstream import signals
+from otel_tokenstream.core.generation import FAILED, Generation, Request
+from otel_tokenstream.core.timeline import TEXT, Stall, TokenEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from otel_tokenstream.settings import Settings
+
+# name, time in ns of the monotonic clock, attributes
+Event = tuple[str, int, dict[str, Any]]
+
+# The batch processor sends 512 spans in one message and a gRPC receiver takes 4 MiB: a span
+# above 8 KiB can lose the whole batch, uncounted. These are sizes in OTLP, a little high.
+SPAN_BYTES = 7_900
+_SPAN_BASE = 160
+_TOKEN_BYTES = 232
+_FIELD_BYTES = 32
+_SPECIAL_BYTES = 150
+_OFFSET_BYTES = 8
+_FEWEST_OFFSETS = 40
+
+
+def request_attributes(request: Request) -> dict[str, Any]:
+    """Attributes for the span's creation: the sampler sees these and no others."""
+    attributes: dict[str, Any] = {
+        signals.OPERATION_NAME: request.operation,
+        signals.PROVIDER_NAME: request.provider,
+        signals.REQUEST_MODEL: request.model,
+    }
+    _put(attributes, signals.SERVER_ADDRESS, request.server_address)
+    _put(attributes, signals.SERVER_PORT, request.server_port)
+    if request.stream:
+        attributes[signals.REQUEST_STREAM] = True
+    attributes.update(request.parameters)
+    return attributes
+
+
+def response_attributes(call: Generation) -> dict[str, Any]:
+    """What is known at the end. A value that was not measured is absent."""
+    attributes: dict[str, Any] = {signals.OUTCOME: call.outcome}
+    _put(attributes, signals.ERROR_TYPE, call.error_type)
+    _put(attributes, signals.RESPONSE_ID, call.response_id)
+    _put(attributes, signals.RESPONSE_MODEL, call.response_model)
+    _put(attributes, signals.COST_USD, call.cost_usd)
+    reasons = [call.finish_reasons[index] for index in sorted(call.finish_reasons)]
+    if reasons or call.outcome == FAILED:
+        attributes[signals.FINISH_REASONS] = reasons or ["error"]
+    if call.finish_reason_synthetic:
+        attributes[signals.FINISH_REASON_SYNTHETIC] = True
+    if call.cache_hit:
+        attributes[signals.CACHE_HIT] = True
+    if call.usage is not None:
+        usage = call.usage
+        _put(attributes, signals.USAGE_INPUT_TOKENS, usage.input)
+        _put(attributes, signals.USAGE_OUTPUT_TOKENS, usage.output)
+        _put(attributes, signals.USAGE_CACHE_READ, usage.cache_read)
+        _put(attributes, signals.USAGE_CACHE_WRITE, usage.cache_write)
+        _put(attributes, signals.USAGE_REASONING, usage.reasoning)
+        attributes[signals.USAGE_SOURCE] = "estimated" if usage.estimated else "provider"
+    if call.request.stream:
+        attributes.update(_stream_attributes(call))
+    return attributes
+
+
+def _stream_attributes(call: Generation) -> dict[str, Any]:
+    line = call.timeline
+    attributes: dict[str, Any] = {signals.CHUNKS: line.chunks}
+    if line.chunks:
+        attributes[signals.TIME_TO_FIRST_CHUNK] = (line.first_arrived - call.started) / 1e9
+    if call.first_token is not None:
+        attributes[signals.TIME_TO_FIRST_TOKEN_MS] = _ms(call.first_token[0] - call.started)
+    if call.first_answer_token is not None:
+        attributes[signals.TIME_TO_FIRST_ANSWER_TOKEN_MS] = _ms(call.first_answer_token[0] - call.started)
+    if line.chunks > 1:
+        attributes[signals.GAP_P50_MS] = _ms(line.gap_percentile(0.5))
+        attributes[signals.GAP_P95_MS] = _ms(line.gap_percentile(0.95))
+        attributes[signals.GAP_MAX_MS] = _ms(line.gap_max)
+    attributes[signals.WAIT_TOTAL_MS] = _ms(line.wait_total)
+    if call.first_token is not None:
+        attributes[signals.WAIT_MAX_MS] = _ms(line.wait_max)
+        attributes[signals.STALL_COUNT] = line.stall_count
+        attributes[signals.STALL_TOTAL_MS] = _ms(line.stall_total)
+    if line.chunks:
+        attributes[signals.CONSUMER_TOTAL_MS] = _ms(line.consumer_total)
+    seconds_per_token = time_per_output_token(call)
+    if seconds_per_token:
+        attributes[signals.OUTPUT_RATE] = 1 / seconds_per_token
+    return attributes
+
+
+def time_per_output_token(call: Generation) -> float | None:
+    """(last token - first token) / (reported tokens - 1) in s; None where it was not measured."""
+    tokens = call.usage.output if call.usage is not None and not call.usage.estimated else None
+    if call.first_token is None or tokens is None or tokens < 2:
+        return None
+    return (call.timeline.last_content - call.first_token[0]) / (tokens - 1) / 1e9
+
+
+def fit_events(call: Generation, settings: Settings, limit: int, attributes: dict[str, Any]) -> list[Event]:
+    """Return at most ``limit`` events in order of time, and add to ``attributes`` what tells of merged ones.
+
+    Milestones and the longest stalls take at most half of the places.
+    """
+    taken = _SPAN_BASE + _size(attributes) + _size(request_attributes(call.request))
+    special = list(_special_events(call))[: limit // 2]
+    room = SPAN_BYTES - taken - _SPECIAL_BYTES * len(special)
+    per_event = _TOKEN_BYTES + (_FIELD_BYTES if call.field_first else 0)
+    if call.timeline.chunks > limit and settings.offsets:
+        room -= _FEWEST_OFFSETS * _OFFSET_BYTES
+    tokens = call.timeline.fit(min(limit - len(special), max(room // per_event, 3)))
+    merged = sum(event.count for event in tokens if event.count > 1)
+    if merged:
+        attributes[signals.EVENT_MERGED] = merged
+        if settings.offsets:
+            room += (_FEWEST_OFFSETS * _OFFSET_BYTES) - per_event * len(tokens)
+            attributes[signals.OFFSETS_US] = _offsets_us(call, max(room // _OFFSET_BYTES, _FEWEST_OFFSETS))
+    events = [token_event(call, event, with_text=settings.content_on_events) for event in tokens]
+    return sorted(events + special, key=lambda event: event[1])
+
+
+def _offsets_us(call: Generation, keep: int) -> list[int]:
+    points: Sequence[int] = call.timeline.offsets
+    step = -(-len(points) // keep) or 1
+    return [_us(point - call.started) for point in points[::step]]
+
+
+def token_event(call: Generation, event: TokenEvent, *, with_text: bool) -> Event:
+    attributes = _position(call, event.arrived, event.gap, event.index)
+    attributes[signals.AT_WAIT_US] = _us(event.wait)
+    attributes[signals.AT_CHARS] = event.chars
+    if event.count != 1:
+        attributes[signals.AT_COUNT] = event.count
+    if event.kind != TEXT:
+        attributes[signals.AT_KIND] = event.kind
+    _put(attributes, signals.AT_FIELD, event.field)
+    if with_text and event.text:
+        attributes[signals.AT_TEXT] = "".join(event.text)
+    return signals.TOKEN_EVENT, event.arrived, attributes
+
+
+def milestone_event(call: Generation, name: str, at: tuple[int, int, int]) -> Event:
+    return name, at[0], _position(call, *at)
+
+
+def stall_event(call: Generation, stall: Stall) -> Event:
+    attributes = _position(call, stall.arrived, stall.gap, stall.index)
+    attributes[signals.AT_WAIT_US] = _us(stall.wait)
+    return signals.STALL_EVENT, stall.arrived, attributes
+
+
+def _special_events(call: Generation) -> Iterator[Event]:
+    if call.first_token is not None:
+        yield milestone_event(call, signals.FIRST_TOKEN_EVENT, call.first_token)
+    if call.first_answer_token is not None:
+        yield milestone_event(call, signals.FIRST_ANSWER_TOKEN_EVENT, call.first_answer_token)
+    for stall in sorted(call.timeline.stalls, key=lambda stall: -stall.wait):
+        yield stall_event(call, stall)
+
+
+def _position(call: Generation, arrived: int, gap: int, index: int) -> dict[str, Any]:
+    # Grafana addresses these by position: this order, before all others.
+    return {
+        signals.AT_OFFSET_US: _us(arrived - call.started),
+        signals.AT_GAP_US: _us(gap),
+        signals.AT_INDEX: index,
+    }
+
+
+def _size(attributes: dict[str, Any]) -> int:
+    """Return roughly how many bytes attributes take in OTLP."""
+    return sum(len(key) + 10 + _value_size(value) for key, value in attributes.items())
+
+
+def _value_size(value: object) -> int:
+    if isinstance(value, str):
+        return len(value.encode(errors="replace"))
+    if isinstance(value, (list, tuple)):
+        return sum(4 + _value_size(each) for each in value)
+    return 8
+
+
+def _put(attributes: dict[str, Any], name: str, value: object) -> None:
+    if value is not None:
+        attributes[name] = value
+
+
+def _ms(nanoseconds: int) -> int:
+    return round(nanoseconds / 1e6)
+
+
+def _us(nanoseconds: int) -> int:
+    return round(nanoseconds / 1e3)

@@ -1,0 +1,279 @@
+"""The only writer of spans, events and metrics."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import _logs, metrics, trace
+from opentelemetry.context import attach, detach
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from otel_tokenstream import signals
+from otel_tokenstream.core import open_calls, ownership, summary
+from otel_tokenstream.core.generation import FAILED, Generation, Request
+from otel_tokenstream.core.guard import guarded
+from otel_tokenstream.core.instruments import Instruments
+from otel_tokenstream.core.live_log import LiveLog
+from otel_tokenstream.core.timeline import Timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from opentelemetry._logs import LoggerProvider
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import Span, Tracer, TracerProvider
+
+    from otel_tokenstream.settings import Settings
+
+_SDK_EVENT_LIMIT = 128
+_LONGEST_EXIT_DRAIN = 5.0
+
+
+@cache
+def telemetry_for(
+    settings: Settings,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+    logger_provider: LoggerProvider | None = None,
+) -> Telemetry:
+    """Return the one Telemetry for these: a second one would make every instrument and gauge twice."""
+    return Telemetry(settings, tracer_provider, meter_provider, logger_provider)
+
+
+class Telemetry:
+    """Signals through one set of providers; a provider that is None is the global one."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        logger_provider: LoggerProvider | None = None,
+    ) -> None:
+        ours = version("otel-tokenstream")
+        self.settings = settings
+        self.tracer = trace.get_tracer(signals.SCOPE, ours, tracer_provider, signals.SCHEMA_URL)
+        meter = metrics.get_meter(signals.SCOPE, ours, meter_provider, signals.SCHEMA_URL)
+        self.instruments = Instruments(meter, settings)
+        self.logger = _logs.get_logger(signals.SCOPE, ours, logger_provider, signals.SCHEMA_URL)
+        self._meter_provider = meter_provider
+        self._logger_provider = logger_provider
+
+    def start(self, request: Request) -> Generation | None:
+        """Begin a generation under the current span; None where instrumentation is suppressed."""
+        if not is_instrumentation_enabled():
+            return None
+        settings = self.settings
+        adopted = ownership.owned_elsewhere()
+        span = trace.get_current_span() if adopted else self._start_span(request)
+        recorder: Recorder | Unrecorded = UNRECORDED
+        live = settings.events in ("log", "both") and not _is_placeholder(
+            self._logger_provider or _logs.get_logger_provider()
+        )
+        measured = not _is_placeholder(self._meter_provider or metrics.get_meter_provider())
+        if span.is_recording() or measured or live:
+            open_calls.arm(self.flush)
+            log = LiveLog(self.logger, request, settings) if live else None
+            recorder = Recorder(self, span, log, adopted=adopted)
+        captured = settings.content_on_spans or settings.content_on_events
+        timeline = Timeline(
+            budget=max(settings.event_budget, 1),
+            offsets=settings.offsets,
+            stall_threshold=settings.stall_threshold_ns,
+            text_limit=settings.content_limit if captured else 0,
+        )
+        return Generation(request, recorder, timeline, ownership.mark(trace.set_span_in_context(span)))
+
+    def step(self, name: str, attributes: Mapping[str, Any] | None = None) -> Step:
+        """Return a context manager for a span around work that is no model call."""
+        return Step(self.tracer, name, attributes)
+
+    def _start_span(self, request: Request) -> Span:
+        return self.tracer.start_span(
+            f"{request.operation} {request.model}",
+            kind=SpanKind.CLIENT,
+            attributes=summary.request_attributes(request),
+        )
+
+    @guarded
+    def flush(self) -> None:
+        """Record what waits, for at most some seconds; the providers' own flush sends it."""
+        open_calls.finish_dropped()
+        self.instruments.backlog.drain(within=_LONGEST_EXIT_DRAIN, pausing=False)
+
+
+class Step:
+    """A current span around a piece of a program; an error leaves its class on it and nothing else."""
+
+    __slots__ = ("_attached", "_attributes", "_name", "_span", "_tracer")
+
+    def __init__(self, tracer: Tracer, name: str, attributes: Mapping[str, Any] | None) -> None:
+        self._tracer = tracer
+        self._name = name
+        self._attributes = attributes
+        self._span: Span | None = None
+
+    def __enter__(self) -> Span:
+        self._start()
+        return self._span or trace.INVALID_SPAN
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._end(kind)
+
+    @guarded
+    def _start(self) -> None:
+        if is_instrumentation_enabled():
+            self._span = self._tracer.start_span(self._name, attributes=self._attributes)
+            self._attached = attach(trace.set_span_in_context(self._span))
+
+    @guarded
+    def _end(self, kind: type[BaseException] | None) -> None:
+        if self._span is None:
+            return
+        # A dropped coroutine unwinds in a foreign context: see Owning.
+        if kind is None or not issubclass(kind, GeneratorExit):
+            detach(self._attached)
+        if kind is not None and issubclass(kind, Exception):
+            self._span.set_attribute(signals.ERROR_TYPE, kind.__qualname__)
+            self._span.set_status(Status(StatusCode.ERROR))
+        self._span.end()
+
+
+class Unrecorded:
+    """For calls that nobody samples or measures: nothing is read and nothing written."""
+
+    observed = False
+    live = None
+
+    def finish(self, call: Generation) -> None:
+        pass
+
+
+UNRECORDED = Unrecorded()
+
+
+class Recorder:
+    """Writes one generation: its span, its events, its metrics.
+
+    An adopted span is another instrumentation's: it is enriched, and theirs to end.
+    """
+
+    __slots__ = ("_adopted", "_span", "_telemetry", "live")
+    observed = True
+
+    def __init__(self, telemetry: Telemetry, span: Span, live: LiveLog | None, *, adopted: bool) -> None:
+        self._telemetry = telemetry
+        self._span = span
+        self._adopted = adopted
+        self.live = live
+
+    def finish(self, call: Generation) -> None:
+        try:
+            if self.live is not None:
+                self.live.flush(call)
+            if self._span.is_recording():
+                self._write_span(call)
+        finally:
+            if not self._adopted:
+                self._span.end(end_time=_wall(call, call.ended))
+        self._record_metrics(call)
+
+    def _write_span(self, call: Generation) -> None:
+        settings, span = self._telemetry.settings, self._span
+        attributes = summary.response_attributes(call)
+        if call.request.stream and settings.events in ("span", "both") and settings.event_budget:
+            limit = min(settings.event_budget, _event_limit(span))
+            for name, at, event in summary.fit_events(call, settings, limit, attributes):
+                span.add_event(name, event, _wall(call, at))
+            merged = attributes.get(signals.EVENT_MERGED)
+            if merged:
+                self._telemetry.instruments.count(signals.EVENTS_MERGED, merged, {})
+        if call.outcome == FAILED and not self._adopted:
+            span.set_status(Status(StatusCode.ERROR))
+        span.set_attributes(attributes)
+
+    def _record_metrics(self, call: Generation) -> None:
+        record, instruments = self._telemetry.instruments.record, self._telemetry.instruments
+        request, line, context = call.request, call.timeline, call.context
+        attributes = instruments.call_attributes(request)
+        model = instruments.model_attributes(request)
+        full = dict(attributes)
+        if call.response_model is not None:
+            full[signals.RESPONSE_MODEL] = instruments.model(call.response_model)
+        if call.usage is not None:
+            self._record_usage(call, full, model)
+        if call.cost_usd is not None:
+            instruments.count(signals.COST, call.cost_usd, model, context)
+        if call.error_type is not None:
+            full[signals.ERROR_TYPE] = call.error_type
+        duration = (call.ended - call.started) / 1e9
+        record(signals.OPERATION_DURATION, duration, full, context)
+        record(signals.INFERENCE_DURATION, duration, full, context)
+        if not request.stream:
+            return
+        instruments.count_stream(call.outcome, model, token_seen=call.first_token is not None, context=context)
+        if line.chunks:
+            first = (line.first_arrived - call.started) / 1e9
+            record(signals.OPERATION_TIME_TO_FIRST_CHUNK, first, attributes, context)
+            record(signals.INFERENCE_TIME_TO_FIRST_CHUNK, first, attributes, context)
+        if call.first_token is not None:
+            record(signals.TIME_TO_FIRST_TOKEN, (call.first_token[0] - call.started) / 1e9, model, context)
+            record(signals.WAIT_MAX, line.wait_max / 1e9, model, context)
+        if call.first_answer_token is not None:
+            first_answer = (call.first_answer_token[0] - call.started) / 1e9
+            record(signals.TIME_TO_FIRST_ANSWER_TOKEN, first_answer, model, context)
+        for field, arrived in call.field_first.items():
+            of_field = {**model, signals.AT_FIELD: instruments.field(field)}
+            record(signals.FIELD_TIME_TO_FIRST_TOKEN, (arrived - call.started) / 1e9, of_field, context)
+        for stall in line.stalls:
+            record(signals.STALL_DURATION, stall.wait / 1e9, model, context)
+        if line.chunks > 1:
+            record(signals.GAP_MAX, line.gap_max / 1e9, model, context)
+            if self._telemetry.settings.chunk_metrics:
+                instruments.backlog.add(attributes, line.gap_counts, line.gap_total, context)
+        seconds_per_token = summary.time_per_output_token(call)
+        if seconds_per_token:
+            record(signals.TIME_PER_OUTPUT_TOKEN, seconds_per_token, model, context)
+            record(signals.OUTPUT_RATE_METRIC, 1 / seconds_per_token, model, context)
+
+    def _record_usage(self, call: Generation, full: dict[str, Any], model: dict[str, Any]) -> None:
+        usage, context, instruments = call.usage, call.context, self._telemetry.instruments
+        if usage is None or usage.estimated:
+            return
+        for kind, tokens, successor in (
+            ("input", usage.input, signals.INFERENCE_INPUT_TOKENS),
+            ("output", usage.output, signals.INFERENCE_OUTPUT_TOKENS),
+        ):
+            if tokens is not None:
+                instruments.record(signals.TOKEN_USAGE, tokens, {**full, signals.TOKEN_TYPE: kind}, context)
+                instruments.record(successor, tokens, full, context)
+        for kind, counted in (
+            ("input", usage.input),
+            ("cached_input", usage.cache_read),
+            ("output", usage.output),
+            ("reasoning", usage.reasoning),
+        ):
+            if counted is not None:
+                instruments.count(signals.TOKENS, counted, {**model, signals.TOKEN_TYPE: kind}, context)
+
+
+def _wall(call: Generation, at: int) -> int:
+    return call.anchor + at - call.started
+
+
+def _is_placeholder(provider: object) -> bool:
+    """Whether a provider is the API's own, which leads nowhere."""
+    return type(provider).__module__.startswith(("opentelemetry.metrics", "opentelemetry._logs"))
+
+
+def _event_limit(span: Span) -> int:
+    # The API does not tell a tracer's limit; beyond it the SDK drops the oldest events.
+    limits = getattr(span, "_limits", None)
+    limit = getattr(limits, "max_events", _SDK_EVENT_LIMIT)
+    return 1 << 30 if limit is None else int(limit)

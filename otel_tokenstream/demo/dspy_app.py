@@ -1,0 +1,88 @@
+"""An application made of DSPy modules. Nothing in it knows of telemetry.
+
+DEMO_MODEL, DEMO_BASE_URL and DEMO_API_KEY say whom to ask.
+"""
+# ruff: noqa: T201 - what the models say is this program's output
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Literal
+
+import dspy
+from dspy.streaming import StreamListener, StreamResponse
+from dspy.utils.exceptions import AdapterParseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CONNECTION = {
+    name: os.environ[variable]
+    for name, variable in (("api_base", "DEMO_BASE_URL"), ("api_key", "DEMO_API_KEY"))
+    if variable in os.environ
+}
+
+
+class Classify(dspy.Signature):
+    """Sort a reader's letter."""
+
+    letter: str = dspy.InputField()
+    subject: Literal["praise", "complaint", "question"] = dspy.OutputField()
+    reply: str = dspy.OutputField(desc="one friendly paragraph")
+
+
+def get_weather(city: str) -> str:
+    """Weather of a city."""
+    return f"In {city} it is 14 degrees with light rain."
+
+
+def classify() -> None:
+    result = dspy.Predict(Classify)(letter="Why do streamed tokens sometimes stall in the middle of an answer?")
+    print(f"{result.subject}: {result.reply}")
+
+
+def reason() -> None:
+    result = dspy.ChainOfThought("question -> answer, points: list[str]")(question="Why is the sky blue?")
+    print(f"{result.reasoning}\n{result.answer}\n{result.points}")
+
+
+def act() -> None:
+    result = dspy.ReAct("question -> answer", tools=[get_weather], max_iters=4)(question="Is it raining in Bergen?")
+    print(result.answer)
+
+
+def stream() -> None:
+    listeners = [StreamListener("reasoning"), StreamListener("answer")]
+    program: Any = dspy.streamify(
+        dspy.ChainOfThought("question -> answer"), stream_listeners=listeners, async_streaming=False
+    )
+    field = ""
+    for part in program(question="Why does the sea have tides?"):
+        if isinstance(part, StreamResponse):
+            if part.signature_field_name != field:
+                field = part.signature_field_name
+                print(f"\n[{field}] ", end="")
+            print(part.chunk, end="", flush=True)
+    print()
+
+
+def try_it(title: str, step: Callable[[], None]) -> None:
+    """A small model often misses the format an adapter asks for; the program goes on without that answer."""
+    print(f"\n\n── DSPy: {title}", flush=True)
+    try:
+        step()
+    except AdapterParseError as error:
+        print(f"   the answer did not have the fields asked for: {str(error).splitlines()[0]}", flush=True)
+
+
+def main() -> None:
+    lm = dspy.LM(os.environ.get("DEMO_MODEL", "openai/human"), max_tokens=500, cache=False, **CONNECTION)
+    dspy.configure(lm=lm)
+    try_it("Predict", classify)
+    try_it("ChainOfThought", reason)
+    try_it("ReAct with a tool", act)
+    try_it("ChainOfThought, streamed field by field", stream)
+
+
+if __name__ == "__main__":
+    main()

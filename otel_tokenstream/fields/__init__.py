@@ -1,0 +1,57 @@
+"""Which output field of a DSPy program streamed text belongs to.
+
+A parser is fed an answer chunk by chunk and gives back pieces of text with their field, as soon as
+they are certain. For every split of an answer into chunks the pieces of a field join to the same
+text; for fields annotated ``str`` that is the text DSPy's adapter parses from the whole answer.
+Markup, prose around the fields and fields the program does not have belong to none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from otel_tokenstream.fields.chat import ChatParser
+from otel_tokenstream.fields.json_object import JSONObjectParser
+from otel_tokenstream.fields.xml_elements import XMLElementParser
+from otel_tokenstream.fields.xml_tags import XMLTagParser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from otel_tokenstream.fields.pieces import Piece
+
+__all__ = ["FieldParser", "Kind", "parser_for"]
+
+Kind = Literal["chat", "json", "xml", "xml-tags"]
+
+
+class FieldParser(Protocol):
+    """Never raises, whatever text comes; holds back only what is undecided."""
+
+    @property
+    def field(self) -> str | None:
+        """The field the answer is in now, as far as is known; None in markup and outside fields."""
+
+    def feed(self, text: str) -> list[Piece]:
+        """Pieces (field, text) that became certain with this text, in order; neighbours of one field joined."""
+
+    def finish(self) -> list[Piece]:
+        """What was held back when the answer ended."""
+
+
+_PARSERS: dict[Kind, Callable[[Sequence[str]], FieldParser]] = {
+    "chat": ChatParser,
+    "json": JSONObjectParser,
+    "xml": XMLElementParser,
+    "xml-tags": XMLTagParser,
+}
+
+
+def parser_for(kind: Kind, fields: Sequence[str]) -> FieldParser:
+    """A new parser for one answer with these output fields.
+
+    ``chat`` reads ChatAdapter's sections, ``json`` the object of JSONAdapter and BAMLAdapter,
+    ``xml`` the elements of XMLAdapter since DSPy 3.4 and ``xml-tags`` the tags of XMLAdapter before,
+    which knew neither entities nor nesting.
+    """
+    return _PARSERS[kind](fields)

@@ -1,0 +1,77 @@
+"""The instrumentors that users and ``opentelemetry-instrument`` call, one a library."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
+
+from otel_tokenstream.core.telemetry import telemetry_for
+from otel_tokenstream.settings import Configuration, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from otel_tokenstream.core.telemetry import Telemetry
+    from otel_tokenstream.patches.table import PatchTable
+
+_PROVIDERS = ("tracer_provider", "meter_provider", "logger_provider")
+
+
+class _Instrumentor(BaseInstrumentor):
+    """Takes the three providers and every setting by name; see ``settings.Settings``."""
+
+    configuration = Configuration
+    _requirement: str
+    _table: PatchTable | None = None
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        return (self._requirement,)
+
+    def instrument(self, **kwargs: Any) -> Any:
+        """Instrument the library; a second call changes nothing.
+
+        Raises:
+            SettingError: an option or a variable is unknown or its value is not allowed. Not
+                under ``opentelemetry-instrument``, where it is logged and the default used.
+        """
+        # What starts every instrumentation of a process has checked the requirements already.
+        zero_code = kwargs.get("skip_dep_check", False)
+        return super().instrument(**kwargs, lenient=zero_code)
+
+    def _instrument(self, **kwargs: Any) -> None:
+        lenient = kwargs.pop("lenient", False)
+        providers = {name: kwargs.pop(name, None) for name in _PROVIDERS}
+        settings = Settings.load(kwargs, lenient=lenient)
+        self._table = self._patches()(telemetry_for(settings, **providers))
+        self._table.apply()
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        if self._table is not None:
+            self._table.remove()
+            self._table = None
+
+    def _patches(self) -> Callable[[Telemetry], PatchTable]:
+        raise NotImplementedError
+
+
+class LiteLLMInstrumentor(_Instrumentor):
+    """Spans, token events and metrics for the streams of litellm."""
+
+    _requirement = "litellm >= 1.60"
+
+    def _patches(self) -> Callable[[Telemetry], PatchTable]:
+        from otel_tokenstream.patches import litellm  # noqa: PLC0415  # only what is used is loaded
+
+        return litellm.table
+
+
+class DSPyInstrumentor(_Instrumentor):
+    """Spans for DSPy's modules, and for the model calls of its own engine."""
+
+    _requirement = "dspy >= 2.6.27"
+
+    def _patches(self) -> Callable[[Telemetry], PatchTable]:
+        from otel_tokenstream.patches import dspy  # noqa: PLC0415  # only what is used is loaded
+
+        return dspy.table

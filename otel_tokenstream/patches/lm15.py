@@ -1,0 +1,204 @@
+"""DSPy's own engine since 3.4, its vendored lm15: one attempt of a model call, streamed or not."""
+
+from __future__ import annotations
+
+import sys
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from otel_tokenstream.core import streams
+from otel_tokenstream.core.generation import COMPLETED, Generation, Request, Usage
+from otel_tokenstream.core.guard import guarded
+from otel_tokenstream.core.ownership import Owning, owner
+from otel_tokenstream.core.timeline import AUDIO, EMPTY, REASONING, TEXT, TOOL_CALL
+from otel_tokenstream.fields.expected import expected_parser
+from otel_tokenstream.patches import openai_shape
+from otel_tokenstream.patches.table import Patch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_tokenstream.core.telemetry import Telemetry
+
+_MODULE = "dspy.clients.engines.lm15_engine"
+
+# lm15's names of doors to one provider by different protocols, and the convention's names.
+_PROVIDERS = {
+    "openai-chat": "openai",
+    "openai-responses": "openai",
+    "azure-chat": "azure",
+    "xai-chat": "xai",
+    "moonshotai": "moonshot_ai",
+}
+
+
+def patches(telemetry: Telemetry) -> list[Patch]:
+    def patch(attribute: str, wrap: Callable[[Telemetry, Any], Any]) -> Patch:
+        return Patch(_MODULE, attribute, lambda original: wrap(telemetry, original), optional=True)
+
+    return [
+        patch("LM15Engine.stream", _stream),
+        patch("AsyncLM15Engine.stream", _stream),
+        patch("LM15Engine.complete", _complete),
+        patch("AsyncLM15Engine.complete", _acomplete),
+    ]
+
+
+def _stream(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..., Any]:
+    # Sync or async, calling the original only makes a generator: its first read sends the request.
+    @wraps(original)
+    def stream(self: Any, request: Any) -> Any:
+        events = original(self, request)
+        call = _start(telemetry, self, request, streamed=True)
+        if call is None:
+            return events
+        call.asked = 0
+        read = _Reader(call) if call.observed else None
+        return streams.proxy(events, call, read)
+
+    return stream
+
+
+def _complete(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def complete(self: Any, request: Any) -> Any:
+        call = _start(telemetry, self, request, streamed=False)
+        if call is None:
+            return original(self, request)
+        try:
+            with Owning(call):
+                response = original(self, request)
+        except BaseException as error:
+            call.end(streams.outcome_of(error), error)
+            raise
+        _read_response(call, response)
+        return response
+
+    return complete
+
+
+def _acomplete(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    async def complete(self: Any, request: Any) -> Any:
+        call = _start(telemetry, self, request, streamed=False)
+        if call is None:
+            return await original(self, request)
+        try:
+            with Owning(call):
+                response = await original(self, request)
+        except BaseException as error:
+            call.end(streams.outcome_of(error), error)
+            raise
+        _read_response(call, response)
+        return response
+
+    return complete
+
+
+@guarded
+def _start(telemetry: Telemetry, engine: Any, request: Any, *, streamed: bool) -> Generation | None:
+    if owner() is not None:
+        return None
+    provider, model, base = _route(engine, request.model)
+    host, port = openai_shape.server(base)
+    call = telemetry.start(
+        Request(
+            operation="chat",
+            provider=openai_shape.provider_name(_PROVIDERS.get(provider, provider)),
+            model=model,
+            stream=streamed,
+            server_address=host,
+            server_port=port,
+            parameters=_parameters(request.config),
+            messages=request.messages,
+        )
+    )
+    if call is not None and streamed:
+        call.parser = expected_parser()
+    return call
+
+
+def _route(engine: Any, model: str) -> tuple[str, str, str | None]:
+    """(provider, model on the wire, base URL where it is known); an unknown model is the engine's to refuse."""
+    try:
+        resolution = engine.resolve(model)
+    except Exception:  # noqa: BLE001  # a moment later the engine raises it to the program
+        return "_OTHER", model, None
+    registry = sys.modules["dspy._vendor.lm15.registry"]
+    canonical = registry.canonical_provider
+    for name, url in (engine.config.base_urls or {}).items():
+        if canonical(name) == canonical(resolution.provider):
+            return resolution.provider, resolution.model, url
+    definition = registry.lookup(resolution.provider)
+    return resolution.provider, resolution.model, getattr(getattr(definition, "access", None), "base_url", None)
+
+
+def _parameters(config: Any) -> dict[str, Any]:
+    names = ("max_tokens", "temperature", "top_p", "top_k", "stop", "seed", "frequency_penalty", "presence_penalty")
+    options = {name: getattr(config, name, None) for name in names}
+    options["reasoning_effort"] = getattr(getattr(config, "reasoning", None), "effort", None)
+    return openai_shape.parameters(options)
+
+
+@guarded
+def _read_response(call: Generation, response: Any) -> None:
+    if call.observed:
+        call.response_id, call.response_model = response.id, response.model
+        call.finish_reasons[0] = str(response.finish_reason)
+        call.usage = _usage(call, response.usage)
+    call.end(COMPLETED)
+
+
+class _Reader:
+    """Reads lm15's events. A start event is a chunk as well, if one without content."""
+
+    def __init__(self, call: Generation) -> None:
+        self._call = call
+
+    def __call__(self, asked: int, arrived: int, event: Any) -> None:
+        call = self._call
+        if event.type == "delta":
+            delta = event.delta
+            kind = delta.type
+            if kind == "text":
+                if delta.text:
+                    call.text(asked, arrived, delta.text)
+                    return
+            elif kind == "thinking":
+                call.chunk(asked, arrived, REASONING, len(delta.text), None, None)
+                return
+            elif kind == "tool_call":
+                call.chunk(asked, arrived, TOOL_CALL, len(delta.input), None, None)
+                return
+            elif kind == "audio":
+                call.chunk(asked, arrived, AUDIO, 0, None, None)
+                return
+        elif event.type == "start":
+            call.response_id, call.response_model = event.id, event.model
+        elif event.type == "end":
+            if event.finish_reason is not None:
+                call.finish_reasons[0] = str(event.finish_reason)
+            call.usage = _usage(call, event.usage)
+        call.chunk(asked, arrived, EMPTY, 0, None, None)
+
+
+def _usage(call: Generation, reported: Any) -> Usage | None:
+    """Bring lm15's counts, which are each provider's own, to the convention's meaning.
+
+    The convention's input includes cached tokens, which Anthropic counts apart, and its output
+    includes reasoning, which Gemini and xAI count apart.
+    """
+    if reported is None or (reported.input_tokens is None and reported.output_tokens is None):
+        return None
+    prompt, output = reported.input_tokens, reported.output_tokens
+    if call.request.provider == "anthropic" and prompt is not None:
+        prompt += (reported.cache_read_tokens or 0) + (reported.cache_write_tokens or 0)
+    if call.request.provider in ("gcp.gemini", "x_ai") and output is not None:
+        output += reported.reasoning_tokens or 0
+    return Usage(
+        input=prompt,
+        output=output,
+        cache_read=reported.cache_read_tokens,
+        cache_write=reported.cache_write_tokens,
+        reasoning=reported.reasoning_tokens,
+    )

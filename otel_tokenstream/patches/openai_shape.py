@@ -1,0 +1,106 @@
+"""The OpenAI chat shape that most libraries speak: request parameters, usage, provider names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from otel_tokenstream import signals
+from otel_tokenstream.core.generation import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Well-known values of gen_ai.provider.name where a library's own name differs.
+_PROVIDERS = {
+    "azure": "azure.ai.openai",
+    "azure_ai": "azure.ai.inference",
+    "azure_text": "azure.ai.openai",
+    "bedrock": "aws.bedrock",
+    "bedrock_converse": "aws.bedrock",
+    "cohere_chat": "cohere",
+    "gemini": "gcp.gemini",
+    "mistral": "mistral_ai",
+    "text-completion-openai": "openai",
+    "vertex_ai": "gcp.vertex_ai",
+    "vertex_ai_beta": "gcp.vertex_ai",
+    "watsonx": "ibm.watsonx.ai",
+    "xai": "x_ai",
+}
+
+_NUMBERS = {
+    signals.REQUEST_TEMPERATURE: ("temperature", float),
+    signals.REQUEST_TOP_P: ("top_p", float),
+    signals.REQUEST_TOP_K: ("top_k", int),
+    signals.REQUEST_SEED: ("seed", int),
+    signals.REQUEST_FREQUENCY_PENALTY: ("frequency_penalty", float),
+    signals.REQUEST_PRESENCE_PENALTY: ("presence_penalty", float),
+}
+
+
+def provider_name(name: str) -> str:
+    return _PROVIDERS.get(name, name)
+
+
+def parameters(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Span attributes for the request's options; one that has a wrong type is left out."""
+    found: dict[str, Any] = {}
+    for attribute, (option, kind) in _NUMBERS.items():
+        value = options.get(option)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            found[attribute] = kind(value)
+    longest = options.get("max_completion_tokens") or options.get("max_tokens")
+    if isinstance(longest, int):
+        found[signals.REQUEST_MAX_TOKENS] = longest
+    choices = options.get("n")
+    if isinstance(choices, int) and choices > 1:
+        found[signals.REQUEST_CHOICE_COUNT] = choices
+    stop = options.get("stop")
+    if stop:
+        found[signals.REQUEST_STOP_SEQUENCES] = (
+            [stop] if isinstance(stop, str) else [each for each in stop if isinstance(each, str)]
+        )
+    effort = options.get("reasoning_effort")
+    if isinstance(effort, str):
+        found[signals.REQUEST_REASONING_LEVEL] = effort
+    return found
+
+
+def server(url: object) -> tuple[str | None, int | None]:
+    """(host, port) of a base URL, the scheme's port where it names none."""
+    if not isinstance(url, str) or "//" not in url:
+        return None, None
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    return parts.hostname, port or {"https": 443, "http": 80}.get(parts.scheme)
+
+
+def usage(reported: Any, *, estimated: bool = False) -> Usage | None:
+    """Token counts of an OpenAI usage object, None where it says nothing: all zero is nothing too."""
+    if reported is None:
+        return None
+    prompt, output = _count(reported, "prompt_tokens"), _count(reported, "completion_tokens")
+    if not prompt and not output:
+        return None
+    of_prompt = _get(reported, "prompt_tokens_details")
+    of_output = _get(reported, "completion_tokens_details")
+    return Usage(
+        input=prompt,
+        output=output,
+        cache_read=_count(of_prompt, "cached_tokens"),
+        cache_write=_count(of_prompt, "cache_creation_tokens"),
+        reasoning=_count(of_output, "reasoning_tokens"),
+        estimated=estimated,
+    )
+
+
+def _get(thing: Any, name: str) -> Any:
+    return thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)
+
+
+def _count(thing: Any, name: str) -> int | None:
+    value = None if thing is None else _get(thing, name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,393 @@
+"""Every span attribute, event and metric this package emits.
+
+One table from which the code takes its names and from which the documentation and the
+dashboards are generated. Names under ``gen_ai.`` follow the OpenTelemetry GenAI semantic
+conventions; they stand here as constants of our own because the conventions package marks
+them deprecated while they move to a repository of their own. Names under ``tokenstream.``
+are ours.
+
+Durations on spans are integer milliseconds and on events integer microseconds, because
+TraceQL's quantiles and tail sampling's numeric policy ignore doubles. Metrics are in seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+SCHEMA_URL = "https://opentelemetry.io/schemas/gen-ai-dev/1.42.0-dev"
+SCOPE = "otel_tokenstream"
+
+CONVENTION = "GenAI semantic conventions"
+OURS = "otel-tokenstream"
+
+Type = Literal["string", "string[]", "int", "int[]", "double", "boolean"]
+Kind = Literal["histogram", "counter", "gauge"]
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One span or event attribute. ``unit`` is a UCUM unit, empty for none."""
+
+    name: str
+    type: Type
+    unit: str
+    brief: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event; ``attributes`` stand in the order in which they are sent."""
+
+    name: str
+    attributes: tuple[str, ...]
+    brief: str
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One instrument; ``buckets`` are the advised explicit bounds of a histogram, in its unit."""
+
+    name: str
+    kind: Kind
+    unit: str
+    attributes: tuple[str, ...]
+    brief: str
+    source: str
+    buckets: tuple[float, ...] = ()
+
+
+SPAN_ATTRIBUTES: dict[str, Attribute] = {}
+EVENT_ATTRIBUTES: dict[str, Attribute] = {}
+EVENTS: dict[str, Event] = {}
+METRICS: dict[str, Metric] = {}
+
+
+def _span(name: str, type: Type, brief: str, unit: str = "") -> str:
+    source = CONVENTION if not name.startswith(("tokenstream.", "dspy.")) else OURS
+    SPAN_ATTRIBUTES[name] = Attribute(name, type, unit, brief, source)
+    return name
+
+
+def _on_event(name: str, type: Type, brief: str, unit: str = "") -> str:
+    EVENT_ATTRIBUTES[name] = Attribute(name, type, unit, brief, OURS)
+    return name
+
+
+def _event(name: str, attributes: tuple[str, ...], brief: str) -> str:
+    EVENTS[name] = Event(name, attributes, brief)
+    return name
+
+
+def _metric(
+    kind: Kind,
+    name: str,
+    unit: str,
+    attributes: tuple[str, ...],
+    brief: str,
+    buckets: tuple[float, ...] = (),
+) -> str:
+    source = CONVENTION if name.startswith("gen_ai.") else OURS
+    METRICS[name] = Metric(name, kind, unit, attributes, brief, source, buckets)
+    return name
+
+
+# --- The generation span ------------------------------------------------------------------
+
+OPERATION_NAME = _span("gen_ai.operation.name", "string", "chat, text_completion or generate_content")
+PROVIDER_NAME = _span("gen_ai.provider.name", "string", "The provider that was asked")
+REQUEST_MODEL = _span("gen_ai.request.model", "string", "The model that was asked for")
+SERVER_ADDRESS = _span("server.address", "string", "Host the request goes to, where it is known")
+SERVER_PORT = _span("server.port", "int", "Port the request goes to, where it is known")
+CONVERSATION_ID = _span("gen_ai.conversation.id", "string", "Set by correlate(); never invented")
+ERROR_TYPE = _span("error.type", "string", "Class of the error that ended the call; absent on success")
+REQUEST_STREAM = _span("gen_ai.request.stream", "boolean", "True for a streamed call, otherwise absent")
+REQUEST_CHOICE_COUNT = _span("gen_ai.request.choice.count", "int", "Choices asked for, if not 1")
+REQUEST_MAX_TOKENS = _span("gen_ai.request.max_tokens", "int", "Upper bound of the answer", "{token}")
+REQUEST_TEMPERATURE = _span("gen_ai.request.temperature", "double", "Sampling temperature")
+REQUEST_TOP_P = _span("gen_ai.request.top_p", "double", "Nucleus sampling bound")
+REQUEST_TOP_K = _span("gen_ai.request.top_k", "int", "Sampling from the k likeliest tokens")
+REQUEST_SEED = _span("gen_ai.request.seed", "int", "Seed of the sampling")
+REQUEST_FREQUENCY_PENALTY = _span("gen_ai.request.frequency_penalty", "double", "Frequency penalty")
+REQUEST_PRESENCE_PENALTY = _span("gen_ai.request.presence_penalty", "double", "Presence penalty")
+REQUEST_STOP_SEQUENCES = _span("gen_ai.request.stop_sequences", "string[]", "Stop sequences")
+REQUEST_REASONING_LEVEL = _span("gen_ai.request.reasoning.level", "string", "Reasoning effort asked for")
+RESPONSE_ID = _span("gen_ai.response.id", "string", "The provider's id of the answer")
+RESPONSE_MODEL = _span("gen_ai.response.model", "string", "The model that answered, as the provider says")
+FINISH_REASONS = _span(
+    "gen_ai.response.finish_reasons",
+    "string[]",
+    "Why each choice ended; error where the stream broke before a reason came",
+)
+TIME_TO_FIRST_CHUNK = _span(
+    "gen_ai.response.time_to_first_chunk", "double", "Call to the first chunk of any kind", "s"
+)
+USAGE_INPUT_TOKENS = _span("gen_ai.usage.input_tokens", "int", "Prompt tokens, cached ones included", "{token}")
+USAGE_OUTPUT_TOKENS = _span("gen_ai.usage.output_tokens", "int", "Answer tokens, reasoning included", "{token}")
+USAGE_CACHE_READ = _span(
+    "gen_ai.usage.cache_read.input_tokens", "int", "Prompt tokens read from the provider's cache", "{token}"
+)
+USAGE_CACHE_WRITE = _span(
+    "gen_ai.usage.cache_write.input_tokens", "int", "Prompt tokens written to the provider's cache", "{token}"
+)
+USAGE_REASONING = _span("gen_ai.usage.reasoning.output_tokens", "int", "Answer tokens spent on reasoning", "{token}")
+INPUT_MESSAGES = _span("gen_ai.input.messages", "string", "The prompt as JSON; only with content capture on")
+OUTPUT_MESSAGES = _span("gen_ai.output.messages", "string", "The answer as JSON; only with content capture on")
+
+OUTCOME = _span(
+    "tokenstream.outcome",
+    "string",
+    "completed, failed, cancelled, closed (the caller closed it early) or abandoned (dropped without closing)",
+)
+CHUNKS = _span("tokenstream.chunks", "int", "Chunks the caller was given", "{chunk}")
+TIME_TO_FIRST_TOKEN_MS = _span(
+    "tokenstream.time_to_first_token_ms",
+    "int",
+    "Call to the first generated content: text, reasoning or tool arguments",
+    "ms",
+)
+TIME_TO_FIRST_ANSWER_TOKEN_MS = _span(
+    "tokenstream.time_to_first_answer_token_ms", "int", "Call to the first visible text", "ms"
+)
+GAP_P50_MS = _span("tokenstream.gap.p50_ms", "int", "Median gap, arrival to arrival", "ms")
+GAP_P95_MS = _span("tokenstream.gap.p95_ms", "int", "95th percentile of the gaps", "ms")
+GAP_MAX_MS = _span("tokenstream.gap.max_ms", "int", "Longest gap", "ms")
+WAIT_TOTAL_MS = _span("tokenstream.wait.total_ms", "int", "Time the reads were blocked on the provider", "ms")
+WAIT_MAX_MS = _span("tokenstream.wait.max_ms", "int", "Longest blocked read after the first token", "ms")
+CONSUMER_TOTAL_MS = _span(
+    "tokenstream.consumer.total_ms", "int", "Time the caller kept chunks before it asked for the next", "ms"
+)
+STALL_COUNT = _span("tokenstream.stall.count", "int", "Reads blocked for at least the stall threshold", "{stall}")
+STALL_TOTAL_MS = _span("tokenstream.stall.total_ms", "int", "Time spent in stalls", "ms")
+OUTPUT_RATE = _span(
+    "tokenstream.output_rate",
+    "double",
+    "Reported answer tokens after the first, over the time from first to last",
+    "{token}/s",
+)
+USAGE_SOURCE = _span("tokenstream.usage.source", "string", "provider or estimated")
+ATTEMPTS = _span("tokenstream.attempts", "int", "Requests it took, if more than one", "{attempt}")
+CACHE_HIT = _span("tokenstream.cache_hit", "boolean", "True when the answer came from the library's cache")
+FINISH_REASON_SYNTHETIC = _span(
+    "tokenstream.finish_reason.synthetic", "boolean", "True when the library invented the finish reason"
+)
+COST_USD = _span("tokenstream.cost_usd", "double", "Cost by the library's price table", "USD")
+EVENT_MERGED = _span(
+    "tokenstream.event.merged", "int", "Chunks that share a token event with others, to stay in the budget", "{chunk}"
+)
+OFFSETS_US = _span(
+    "tokenstream.offsets_us", "int[]", "Arrivals since the call, evenly chosen, where events were merged", "us"
+)
+
+# --- The module span of DSPy --------------------------------------------------------------
+
+DSPY_MODULE = _span("dspy.module", "string", "Class name of the module")
+DSPY_SIGNATURE = _span("dspy.signature", "string", "Input and output fields of a predictor's signature")
+
+# --- Events -------------------------------------------------------------------------------
+
+AT_OFFSET_US = _on_event("tokenstream.offset_us", "int", "Arrival since the call", "us")
+AT_GAP_US = _on_event(
+    "tokenstream.gap_us", "int", "Arrival since the chunk before; the longest one of a merged event", "us"
+)
+AT_INDEX = _on_event("tokenstream.index", "int", "Position of the (first) chunk in the stream, from 0")
+AT_WAIT_US = _on_event(
+    "tokenstream.wait_us", "int", "Time the read was blocked; the longest one of a merged event", "us"
+)
+AT_CHARS = _on_event("tokenstream.chars", "int", "Characters of generated content", "{char}")
+AT_COUNT = _on_event("tokenstream.count", "int", "Chunks in this event, if not 1", "{chunk}")
+AT_KIND = _on_event(
+    "tokenstream.kind", "string", "reasoning, tool_call, refusal, audio, empty or mixed; absent for text"
+)
+AT_FIELD = _on_event("tokenstream.field", "string", "Output field of the program the content belongs to")
+AT_TEXT = _on_event("tokenstream.text", "string", "The content itself; only with content capture on events")
+AT_NUMBER = _on_event("tokenstream.number", "int", "Number of the attempt, from 1")
+AT_MODEL = _on_event("tokenstream.model", "string", "Model of the attempt")
+AT_ERROR_TYPE = _on_event("error.type", "string", "Class of the error that ended the attempt")
+
+_POSITION = (AT_OFFSET_US, AT_GAP_US, AT_INDEX)
+
+TOKEN_EVENT = _event(
+    "tokenstream.token",
+    (*_POSITION, AT_WAIT_US, AT_CHARS, AT_COUNT, AT_KIND, AT_FIELD, AT_TEXT),
+    "One chunk, or neighbouring chunks merged to stay within the budget",
+)
+FIRST_TOKEN_EVENT = _event("tokenstream.first_token", _POSITION, "First generated content of any kind")
+FIRST_ANSWER_TOKEN_EVENT = _event("tokenstream.first_answer_token", _POSITION, "First visible text")
+STALL_EVENT = _event(
+    "tokenstream.stall",
+    (*_POSITION, AT_WAIT_US),
+    "A read blocked for at least the stall threshold; the longest ones of a stream are kept",
+)
+ATTEMPT_EVENT = _event(
+    "tokenstream.attempt",
+    (*_POSITION, AT_NUMBER, AT_MODEL, AT_ERROR_TYPE),
+    "One request among several it took to answer the call",
+)
+
+# --- Metrics ------------------------------------------------------------------------------
+
+TOKEN_TYPE = "gen_ai.token.type"
+FIRST_TOKEN_SEEN = "tokenstream.first_token_seen"
+PHASE = "tokenstream.phase"
+
+_CALL = (OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL, SERVER_ADDRESS, SERVER_PORT)
+_MODEL = (OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL)
+
+_DURATION = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+_TOKENS = tuple(float(4**power) for power in range(14))
+# 2.5 s is a usual objective: an explicit bound makes the share below it exact.
+_FIRST_TOKEN = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.5, 5.0, 7.5, 10.0, 20.0, 30.0, 60.0)
+_GAP = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_STALL = (1.0, 2.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
+_RATE = (1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 40.0, 60.0, 80.0, 120.0, 200.0, 400.0, 800.0, 2000.0)
+
+OPERATION_DURATION = _metric(
+    "histogram",
+    "gen_ai.client.operation.duration",
+    "s",
+    (*_CALL, RESPONSE_MODEL, ERROR_TYPE),
+    "Call to the end of the answer",
+    _DURATION,
+)
+OPERATION_TIME_TO_FIRST_CHUNK = _metric(
+    "histogram",
+    "gen_ai.client.operation.time_to_first_chunk",
+    "s",
+    _CALL,
+    "Call to the first chunk of any kind",
+    _FIRST_TOKEN,
+)
+OPERATION_TIME_PER_OUTPUT_CHUNK = _metric(
+    "histogram",
+    "gen_ai.client.operation.time_per_output_chunk",
+    "s",
+    _CALL,
+    "Gap between neighbouring chunks, one record a gap",
+    _GAP,
+)
+TOKEN_USAGE = _metric(
+    "histogram",
+    "gen_ai.client.token.usage",
+    "{token}",
+    (*_CALL, RESPONSE_MODEL, TOKEN_TYPE),
+    "Tokens of a call by type: input or output",
+    _TOKENS,
+)
+INFERENCE_DURATION = _metric(
+    "histogram",
+    "gen_ai.client.inference.duration",
+    "s",
+    (*_CALL, RESPONSE_MODEL, ERROR_TYPE),
+    "Successor of gen_ai.client.operation.duration",
+    _DURATION,
+)
+INFERENCE_TIME_TO_FIRST_CHUNK = _metric(
+    "histogram",
+    "gen_ai.client.inference.time_to_first_chunk",
+    "s",
+    _CALL,
+    "Successor of gen_ai.client.operation.time_to_first_chunk",
+    _FIRST_TOKEN,
+)
+INFERENCE_TIME_PER_OUTPUT_CHUNK = _metric(
+    "histogram",
+    "gen_ai.client.inference.time_per_output_chunk",
+    "s",
+    _CALL,
+    "Successor of gen_ai.client.operation.time_per_output_chunk",
+    _GAP,
+)
+INFERENCE_INPUT_TOKENS = _metric(
+    "histogram",
+    "gen_ai.client.inference.operation.input_tokens",
+    "{token}",
+    (*_CALL, RESPONSE_MODEL),
+    "Successor of gen_ai.client.token.usage for input",
+    _TOKENS,
+)
+INFERENCE_OUTPUT_TOKENS = _metric(
+    "histogram",
+    "gen_ai.client.inference.operation.output_tokens",
+    "{token}",
+    (*_CALL, RESPONSE_MODEL),
+    "Successor of gen_ai.client.token.usage for output",
+    _TOKENS,
+)
+
+TIME_TO_FIRST_TOKEN = _metric(
+    "histogram",
+    "tokenstream.time_to_first_token",
+    "s",
+    _MODEL,
+    "Call to the first generated content",
+    _FIRST_TOKEN,
+)
+TIME_TO_FIRST_ANSWER_TOKEN = _metric(
+    "histogram",
+    "tokenstream.time_to_first_answer_token",
+    "s",
+    _MODEL,
+    "Call to the first visible text",
+    _FIRST_TOKEN,
+)
+TIME_PER_OUTPUT_TOKEN = _metric(
+    "histogram",
+    "tokenstream.time_per_output_token",
+    "s",
+    _MODEL,
+    "First to last token over the reported tokens after the first",
+    _GAP,
+)
+OUTPUT_RATE_METRIC = _metric(
+    "histogram", "tokenstream.output_rate", "{token}/s", _MODEL, "Reported tokens a second while tokens came", _RATE
+)
+WAIT_MAX = _metric(
+    "histogram", "tokenstream.wait.max", "s", _MODEL, "Longest blocked read of a stream after its first token", _GAP
+)
+GAP_MAX = _metric(
+    "histogram",
+    "tokenstream.gap.max",
+    "s",
+    _MODEL,
+    "Longest gap of a stream; a slow consumer makes gaps too, so alert on waits",
+    _GAP,
+)
+STALL_DURATION = _metric(
+    "histogram", "tokenstream.stall.duration", "s", _MODEL, "Length of each stall, one record a stall", _STALL
+)
+FIELD_TIME_TO_FIRST_TOKEN = _metric(
+    "histogram",
+    "tokenstream.field.time_to_first_token",
+    "s",
+    (*_MODEL, AT_FIELD),
+    "Call to the first content of an output field",
+    _FIRST_TOKEN,
+)
+STREAMS = _metric(
+    "counter", "tokenstream.streams", "{stream}", (*_MODEL, OUTCOME, FIRST_TOKEN_SEEN), "Streams that ended, by outcome"
+)
+TOKENS = _metric(
+    "counter",
+    "tokenstream.tokens",
+    "{token}",
+    (*_MODEL, TOKEN_TYPE),
+    "Reported tokens by type: input, cached_input, output, reasoning; the second and last are part of the others",
+)
+COST = _metric("counter", "tokenstream.cost", "USD", _MODEL, "Cost by the library's price table")
+STREAM_ACTIVE = _metric("gauge", "tokenstream.stream.active", "{stream}", _MODEL, "Streams open now")
+STREAM_STALLED = _metric(
+    "gauge",
+    "tokenstream.stream.stalled",
+    "{stream}",
+    (*_MODEL, PHASE),
+    "Streams whose pending read is silent right now for longer than its threshold",
+)
+EVENTS_MERGED = _metric(
+    "counter", "tokenstream.event.merged", "{chunk}", (), "Chunks merged into shared events to stay in the budget"
+)
+FAULTS = _metric("counter", "tokenstream.faults", "{fault}", (ERROR_TYPE,), "Faults of this package it kept to itself")
+LIVE_DROPPED = _metric(
+    "counter", "tokenstream.live.dropped", "{event}", (), "Live events dropped because a receiver was too slow"
+)

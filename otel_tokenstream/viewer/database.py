@@ -1,0 +1,99 @@
+"""The database file: where it lies, who may read it, its tables."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from pathlib import Path
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE spans (
+    trace_id TEXT, span_id TEXT, parent_id TEXT, service TEXT, name TEXT, kind TEXT,
+    start_ns INTEGER, end_ns INTEGER, status TEXT, status_message TEXT,
+    attributes TEXT, events TEXT, resource TEXT, received_ns INTEGER,
+    PRIMARY KEY (trace_id, span_id)
+);
+CREATE INDEX spans_received ON spans (received_ns);
+
+-- One row a generation, there from its first sign of life: its span, or a log event before it.
+-- outcome is null until the span came; progress is JSON, from the log events alone.
+CREATE TABLE streams (
+    trace_id TEXT, span_id TEXT, service TEXT, operation TEXT, provider TEXT, model TEXT,
+    start_ns INTEGER, outcome TEXT, fields TEXT, progress TEXT, received_ns INTEGER,
+    PRIMARY KEY (trace_id, span_id)
+);
+CREATE INDEX streams_start ON streams (start_ns);
+CREATE INDEX streams_received ON streams (received_ns);
+
+CREATE TABLE records (
+    trace_id TEXT, span_id TEXT, service TEXT, name TEXT, time_ns INTEGER, severity TEXT,
+    body TEXT, attributes TEXT, received_ns INTEGER
+);
+CREATE INDEX records_span ON records (trace_id, span_id);
+CREATE INDEX records_received ON records (received_ns);
+
+-- The newest value of each series.
+CREATE TABLE points (
+    series TEXT PRIMARY KEY, service TEXT, name TEXT, unit TEXT, kind TEXT, time_ns INTEGER,
+    attributes TEXT, resource TEXT, value TEXT, received_ns INTEGER
+);
+CREATE INDEX points_name ON points (name);
+CREATE INDEX points_received ON points (received_ns);
+"""
+
+
+def default_path() -> Path:
+    """The user's data directory by the platform's rules."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif os.environ.get("XDG_DATA_HOME"):
+        base = Path(os.environ["XDG_DATA_HOME"])
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path.home() / ".local" / "share"
+    return base / "otel-tokenstream" / "viewer.db"
+
+
+def prepare(path: Path) -> None:
+    """Creates or checks the file: readable by its owner alone, tables of this version.
+
+    Raises ValueError when the file is something else or of another version.
+    """
+    if not path.parent.exists():
+        path.parent.mkdir(parents=True)
+        path.parent.chmod(0o700)  # mkdir's own mode is cut by the umask and not given to parents
+    elif path == default_path():
+        path.parent.chmod(0o700)
+    # SQLite gives the write-ahead log the mode of the database, so this one is set first.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    path.chmod(0o600)
+    connection = connect(path)
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if version == SCHEMA_VERSION:
+            return
+        if tables:
+            raise ValueError(_not_ours(path))
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    except sqlite3.DatabaseError as error:
+        raise ValueError(_not_ours(path)) from error
+    finally:
+        connection.close()
+
+
+def _not_ours(path: Path) -> str:
+    return f"{path} is not a viewer database of this version; name another file with --database or move it away"
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection

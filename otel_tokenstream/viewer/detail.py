@@ -1,0 +1,156 @@
+"""What the API says of one stream: its events, its attributes and the trace around it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from otel_tokenstream import signals
+from otel_tokenstream.viewer.progress import STREAM_EVENTS, integer
+from otel_tokenstream.viewer.streams import WITH_SPANS, Json, loads, stream_of
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from otel_tokenstream.viewer.otlp import Attributes
+
+_SPANS_OF_A_TRACE = 2000
+_RECORDS_OF_A_TRACE = 200
+_EXACT_IN_JAVASCRIPT = 2**53
+
+
+def detail(connection: sqlite3.Connection, trace_id: str, span_id: str, now_ns: int) -> Json | None:
+    query = f"{WITH_SPANS} WHERE streams.trace_id = ? AND streams.span_id = ?"
+    row = connection.execute(query, (trace_id, span_id)).fetchone()
+    if row is None:
+        return None
+    attributes = loads(row["attributes"], {})
+    events, source = _events(connection, row)
+    return {
+        "stream": stream_of(row, now_ns),
+        "name": row["name"] or f"{row['operation']} {row['model']}",
+        "attributes": _exact(attributes),
+        "descriptions": _descriptions(attributes),
+        "resource": _exact(loads(row["resource"], {})),
+        "status": row["status"],
+        "status_message": row["status_message"],
+        "events": events,
+        "events_source": source,
+        "offsets_us": _integers(attributes.get(signals.OFFSETS_US)),
+        "trace": _trace(connection, trace_id),
+        "records": _records(connection, trace_id),
+    }
+
+
+def _events(connection: sqlite3.Connection, row: sqlite3.Row) -> tuple[list[Json], str]:
+    """From the span or from the log, whichever tells more: an application may send one, the other or both."""
+    on_span = [_event(event) for event in loads(row["events"], [])]
+    logged: dict[tuple[Any, ...], Json] = {}
+    for record in connection.execute(
+        "SELECT name, time_ns, attributes FROM records WHERE trace_id = ? AND span_id = ? ORDER BY time_ns",
+        (row["trace_id"], row["span_id"]),
+    ):
+        if record["name"] in STREAM_EVENTS:
+            event = _event({**record, "attributes": json.loads(record["attributes"])})
+            # An exporter that tries again sends the same record twice.
+            logged[event["name"], event.get("offset_us"), event.get("index"), event.get("number")] = event
+    in_log = list(logged.values())
+    if _told(in_log) <= _told(on_span):
+        return on_span, "span"
+    others = [event for event in on_span if event["name"] not in STREAM_EVENTS]
+    return sorted(in_log + others, key=lambda event: int(event["time_unix_ns"])), "log"
+
+
+def _told(events: list[Json]) -> tuple[int, int]:
+    """Chunks the token events cover, and how finely."""
+    tokens = [event for event in events if event["name"] == signals.TOKEN_EVENT]
+    return sum(event.get("count", 1) for event in tokens), len(tokens)
+
+
+_SHORT = {name: name.removeprefix("tokenstream.").replace(".", "_") for name in signals.EVENT_ATTRIBUTES}
+_INTEGERS = {name for name, attribute in signals.EVENT_ATTRIBUTES.items() if attribute.type == "int"}
+
+
+def _event(event: Json) -> Json:
+    """Our attributes by short names, each of its type or left out; all others under ``attributes``."""
+    attributes: Attributes = event["attributes"]
+    result: Json = {
+        "name": event["name"],
+        "type": event["name"].removeprefix("tokenstream."),
+        "time_unix_ns": str(event["time_ns"]),
+    }
+    others: Attributes = {}
+    for name, value in attributes.items():
+        if name not in _SHORT:
+            others[name] = value
+        elif name in _INTEGERS:
+            number = integer(attributes, name)
+            if number is not None:
+                result[_SHORT[name]] = number
+        elif isinstance(value, str):
+            result[_SHORT[name]] = value
+    return {**result, "attributes": _exact(others)}
+
+
+def _trace(connection: sqlite3.Connection, trace_id: str) -> list[Json]:
+    rows = connection.execute(
+        "SELECT * FROM spans WHERE trace_id = ? ORDER BY start_ns, end_ns DESC LIMIT ?", (trace_id, _SPANS_OF_A_TRACE)
+    )
+    return [_trace_span(row, json.loads(row["attributes"])) for row in rows]
+
+
+def _trace_span(row: sqlite3.Row, attributes: Attributes) -> Json:
+    return {
+        "span_id": row["span_id"],
+        "parent_id": row["parent_id"],
+        "name": row["name"],
+        "service": row["service"],
+        "kind": row["kind"],
+        "start": str(row["start_ns"]),
+        "end": str(row["end_ns"]),
+        "status": row["status"],
+        "is_generation": signals.OUTCOME in attributes,
+        "outcome": attributes.get(signals.OUTCOME),
+        "error_type": attributes.get(signals.ERROR_TYPE),
+    }
+
+
+def _records(connection: sqlite3.Connection, trace_id: str) -> list[Json]:
+    """Ordinary log records of the trace."""
+    rows = connection.execute(
+        "SELECT * FROM records WHERE trace_id = ? ORDER BY time_ns LIMIT ?", (trace_id, _RECORDS_OF_A_TRACE * 10)
+    )
+    ordinary = [row for row in rows if row["name"] not in STREAM_EVENTS]
+    return [
+        {
+            "time_unix_ns": str(row["time_ns"]),
+            "span_id": row["span_id"],
+            "name": row["name"],
+            "severity": row["severity"],
+            "body": _exact(json.loads(row["body"])),
+            "attributes": _exact(json.loads(row["attributes"])),
+        }
+        for row in ordinary[:_RECORDS_OF_A_TRACE]
+    ]
+
+
+def _descriptions(attributes: Attributes) -> dict[str, Json]:
+    return {
+        name: {"unit": known.unit, "brief": known.brief}
+        for name in attributes
+        if (known := signals.SPAN_ATTRIBUTES.get(name))
+    }
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _exact(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_exact(item) for item in value]
+    if isinstance(value, int) and abs(value) > _EXACT_IN_JAVASCRIPT:
+        return str(value)
+    return value
+
+
+def _integers(value: Any) -> list[int]:
+    return [item for item in value if isinstance(item, int)] if isinstance(value, list) else []

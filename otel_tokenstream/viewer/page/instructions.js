@@ -1,0 +1,27 @@
+// What to show while there is nothing to show: how to send something.
+
+import { element } from "./elements.js";
+
+export function instructions() {
+  const commands = [
+    `export OTEL_EXPORTER_OTLP_ENDPOINT=${location.origin}`,
+    "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
+    "export OTEL_SERVICE_NAME=my-application",
+    "export OTEL_METRIC_EXPORT_INTERVAL=5000",
+    "opentelemetry-instrument python app.py",
+  ].join("\n");
+  const copied = element("span", { role: "status", class: "muted" });
+  const copy = element("button", { type: "button", onclick: async () => {
+    await navigator.clipboard.writeText(commands);
+    copied.textContent = "copied";
+  } }, "Copy");
+  return element("section", { class: "instructions panel", "aria-labelledby": "instructions" },
+    element("h2", { id: "instructions" }, "Waiting for the first stream"),
+    element("p", {}, "Start an application that streams through litellm or DSPy with these settings. Nothing in its code changes."),
+    element("pre", { tabindex: "0" }, element("code", {}, commands)),
+    element("p", {}, copy, " ", copied),
+    element("p", { class: "muted" },
+      "A stream appears here when its span has ended and was exported. With ",
+      element("code", {}, "OTEL_TOKENSTREAM_EVENTS=both"),
+      " it appears while it runs. The text of tokens is shown only if the application captures it."));
+}

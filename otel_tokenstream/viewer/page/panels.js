@@ -1,0 +1,133 @@
+// The parts of a stream's page that are tables and figures.
+
+import { element, panel, table } from "./elements.js";
+import { NONE, clock, count, duration, micro, rate, share, value } from "./format.js";
+import { groupsOf, tokens } from "./groups.js";
+
+export function facts(detail) {
+  const { stream, attributes } = detail;
+  const cost = attributes["tokenstream.cost_usd"];
+  const entry = (name, text, warning) => element("div", {}, element("dt", {}, name), element("dd", { class: warning ? "warning" : null }, text));
+  return element("dl", { class: "facts" },
+    entry("first token", duration(stream.time_to_first_token_ms)),
+    entry("first answer token", duration(stream.time_to_first_answer_token_ms)),
+    entry("gap median | p95 | max", [stream.gap_p50_ms, stream.gap_p95_ms, stream.gap_max_ms].map(duration).join(" | ")),
+    entry("longest wait", duration(stream.wait_max_ms)),
+    entry("stalls", stream.stall_count ? `${stream.stall_count}, ${duration(stream.stall_total_ms)}` : count(stream.stall_count), stream.stall_count > 0),
+    entry("tokens/s", rate(stream.output_rate)),
+    entry("tokens in | out", `${count(stream.input_tokens)} | ${count(stream.output_tokens)}`),
+    entry("chunks", count(stream.chunks)),
+    typeof cost === "number" && entry("cost", `$${cost.toPrecision(2)}`),
+    split(stream));
+}
+
+function split(stream) {
+  const { wait_total_ms: wait, consumer_total_ms: consumer, duration_ms: whole } = stream;
+  if (wait === null || consumer === null || !whole) return null;
+  const other = Math.max(0, whole - wait - consumer);
+  const parts = [["wait", "provider", wait], ["consumer", "consumer", consumer], ["other", "other", other]];
+  return element("div", { class: "split" },
+    element("dt", {}, "where the time went"),
+    element("dd", {},
+      element("span", { class: "shares", "aria-hidden": "true" },
+        parts.map(([name, , time]) => element("span", { class: name, style: { "flex-basis": `${(100 * time) / whole}%` } }))),
+      element("span", { class: "parts" }, parts.filter(([, , time]) => time >= 0.5).map(([name, title, time]) =>
+        element("span", {}, element("i", { class: `key line ${name}` }), `${title} ${duration(time)} (${share(time, whole)})`)))));
+}
+
+export function errorNotice(detail) {
+  const { stream, status_message: message } = detail;
+  if (!stream.error_type && detail.status !== "error") return null;
+  const exceptions = detail.events.filter((event) => event.type === "exception");
+  return element("div", { class: "notice", role: "note" },
+    element("strong", {}, stream.error_type ?? "error"),
+    message && element("p", {}, message),
+    exceptions.map((event) => element("pre", { tabindex: "0" },
+      event.attributes["exception.stacktrace"] ?? `${event.attributes["exception.type"]}: ${event.attributes["exception.message"] ?? ""}`)));
+}
+
+export function fieldsPanel(detail) {
+  const groups = groupsOf(detail);
+  if (groups.length < 2 && !groups.some((group) => group.isField)) return null;
+  const rows = groups.map((group) => {
+    const told = group.events.filter((event) => (event.chars ?? 0) > 0);
+    return element("tr", {},
+      element("th", { scope: "row" }, element("i", { class: "key line", style: { background: `var(--${group.property})` } }), group.name),
+      element("td", { class: "number" }, micro(told[0]?.offset_us)),
+      element("td", { class: "number" }, micro(told.at(-1)?.offset_us)),
+      element("td", { class: "number" }, count(group.events.reduce((sum, event) => sum + (event.chars ?? 0), 0))),
+      element("td", { class: "number" }, count(group.events.reduce((sum, event) => sum + (event.count ?? 1), 0))));
+  });
+  const number = (text) => ({ label: text, class: "number" });
+  return panel(groups.some((group) => group.isField) ? "Output fields" : "Kinds of content",
+    table("Output fields and kinds", ["Name", number("First token"), number("Last event"), number("Characters"), number("Chunks")], rows));
+}
+
+export function contentPanel(detail) {
+  const events = tokens(detail).filter((event) => event.text);
+  if (events.length === 0) return null;
+  const properties = new Map(groupsOf(detail).flatMap((group) => group.events.map((event) => [event, group.property])));
+  return panel("Text",
+    element("p", { class: "text", tabindex: "0" }, events.map((event) =>
+      element("span", { style: { "border-color": `var(--${properties.get(event)})` }, title: `${micro(event.offset_us)}${event.field ? `, ${event.field}` : ""}` }, event.text))));
+}
+
+export function attributesPanel(detail) {
+  const hidden = new Set(["tokenstream.offsets_us"]); // drawn, and too long to read
+  const rank = (name) => (name.startsWith("tokenstream.") ? 0 : name.startsWith("gen_ai.") ? 1 : 2);
+  const names = Object.keys(detail.attributes).filter((name) => !hidden.has(name)).sort((a, b) => rank(a) - rank(b) || a.localeCompare(b));
+  if (names.length === 0) return null;
+  const rows = names.map((name) => {
+    const known = detail.descriptions[name];
+    return element("tr", {},
+      element("th", { scope: "row" }, element("code", {}, name)),
+      element("td", { class: "value" }, value(detail.attributes[name]), known?.unit && element("span", { class: "muted" }, ` ${known.unit.replaceAll(/[{}]/g, "")}`)),
+      element("td", { class: "muted" }, known?.brief ?? ""));
+  });
+  const resource = Object.entries(detail.resource).map(([name, content]) =>
+    element("tr", {}, element("th", { scope: "row" }, element("code", {}, name)), element("td", { class: "value" }, value(content)), element("td", {})));
+  return folded("attributes", `Attributes (${names.length})`, table("Attributes of the span", ["Name", "Value", "Meaning"], rows),
+    resource.length > 0 && element("h3", {}, "Resource"),
+    resource.length > 0 && table("Attributes of the resource", ["Name", "Value", ""], resource));
+}
+
+export function eventsPanel(detail) {
+  const { events } = detail;
+  if (events.length === 0) return null;
+  const merged = events.filter((event) => event.count > 1).length;
+  const source = detail.events_source === "log" ? "log records" : "span events";
+  const note = merged > 0
+    ? ` ${merged} of them stand for several neighbouring chunks each: their gap and wait are the longest ones, their characters the sum.`
+    : "";
+  const cells = (event) => [
+    ["number", event.offset_us === undefined ? NONE : micro(event.offset_us)], ["", event.type], ["number", event.index],
+    ["number", event.gap_us === undefined ? "" : micro(event.gap_us)], ["number", event.wait_us === undefined ? "" : micro(event.wait_us)],
+    ["number", event.chars], ["number", event.count], ["", event.kind], ["", event.field], ["value", more(event)],
+  ];
+  const rows = events.map((event) => element("tr", {}, cells(event).map(([style, text]) => element("td", { class: style || null }, text ?? ""))));
+  const number = (text) => ({ label: text, class: "number" });
+  return folded("events", `Events (${events.length})`,
+    element("p", { class: "muted" }, `From ${source}.${note}`),
+    table("Events of the stream", [number("Since call"), "Event", number("Chunk"), number("Gap"), number("Wait"), number("Characters"), number("Count"), "Kind", "Field", "Text and other"], rows));
+}
+
+function more(event) {
+  const parts = [event.text, event.number && `attempt ${event.number}`, event.model, event.error_type];
+  const others = Object.entries(event.attributes)
+    .filter(([name]) => !name.startsWith("gen_ai.") && name !== "event.name")
+    .map(([name, content]) => `${name}=${value(content)}`);
+  return [...parts, ...others].filter(Boolean).join("  ");
+}
+
+export function recordsPanel(detail) {
+  if (detail.records.length === 0) return null;
+  const rows = detail.records.map((record) => element("tr", {},
+    element("td", {}, clock(record.time_unix_ns, { precise: true })),
+    element("td", {}, record.severity || record.name),
+    element("td", { class: "value" }, value(record.body ?? record.attributes))));
+  return folded("records", `Log records of the trace (${detail.records.length})`, table("Log records", ["Time", "Severity", "Message"], rows));
+}
+
+function folded(id, title, ...children) {
+  return element("details", { class: "panel", id }, element("summary", {}, title), children);
+}

@@ -1,0 +1,75 @@
+"""The bound of the database, by age and by size; the oldest goes first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_TABLES = ("spans", "streams", "records", "points")
+
+
+@dataclass(frozen=True)
+class Retention:
+    days: float = 7
+    max_bytes: int = 512 * 2**20
+
+    def __post_init__(self) -> None:
+        if not self.days > 0:
+            message = f"retention is {self.days} days; give a number above 0"
+            raise ValueError(message)
+
+    @property
+    def age_ns(self) -> int:
+        return int(self.days * 86_400e9)
+
+    @property
+    def sweep_after_bytes(self) -> int:
+        """How much may be written before the bound is looked at again."""
+        return self.max_bytes // 16
+
+
+def sweep(connection: sqlite3.Connection, retention: Retention, now_ns: int) -> bool:
+    """Deletes what is too old or too much, gives the space back; True if something went."""
+    before = connection.total_changes
+    _delete(connection, "<", now_ns - retention.age_ns)
+    # A new sweep comes after another sixteenth: full at 7/8, down to 3/4, the file stays below the bound.
+    if _used_bytes(connection) > retention.max_bytes * 7 // 8:
+        while _used_bytes(connection) > retention.max_bytes * 3 // 4:
+            cutoff = _oldest_tenth(connection)
+            if cutoff is None:
+                break
+            _delete(connection, "<=", cutoff)
+    changed = connection.total_changes > before
+    if changed:
+        # Each returned row frees one page; an unread cursor would free only the first.
+        connection.execute("PRAGMA incremental_vacuum").fetchall()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return changed
+
+
+def _delete(connection: sqlite3.Connection, comparison: str, received_ns: int) -> None:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for table in _TABLES:
+            connection.execute(f"DELETE FROM {table} WHERE received_ns {comparison} ?", (received_ns,))  # noqa: S608  # both from this file
+
+
+def _used_bytes(connection: sqlite3.Connection) -> int:
+    pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
+    free: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
+    size: int = connection.execute("PRAGMA page_size").fetchone()[0]
+    return (pages - free) * size
+
+
+def _oldest_tenth(connection: sqlite3.Connection) -> int | None:
+    """Reception time at the end of the oldest tenth of the rows."""
+    both = "SELECT received_ns FROM spans UNION ALL SELECT received_ns FROM records"
+    count = connection.execute(f"SELECT count(*) FROM ({both})").fetchone()[0]  # noqa: S608  # a constant
+    row = connection.execute(
+        f"SELECT received_ns FROM ({both}) ORDER BY received_ns LIMIT 1 OFFSET ?",  # noqa: S608  # a constant
+        (count // 10,),
+    ).fetchone()
+    return None if row is None else int(row[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from otel_tokenstream.core.telemetry import telemetry_for
 from otel_tokenstream.settings import Configuration, Settings
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _PROVIDERS = ("tracer_provider", "meter_provider", "logger_provider")
 
 
-class _Instrumentor(BaseInstrumentor):
+class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # it carries no types
     """Takes the three providers and every setting by name; see ``settings.Settings``."""
 
     configuration = Configuration
@@ -34,6 +34,7 @@ class _Instrumentor(BaseInstrumentor):
         Raises:
             SettingError: an option or a variable is unknown or its value is not allowed. Not
                 under ``opentelemetry-instrument``, where it is logged and the default used.
+
         """
         # What starts every instrumentation of a process has checked the requirements already.
         zero_code = kwargs.get("skip_dep_check", False)
@@ -46,7 +47,7 @@ class _Instrumentor(BaseInstrumentor):
         self._table = self._patches()(telemetry_for(settings, **providers))
         self._table.apply()
 
-    def _uninstrument(self, **kwargs: Any) -> None:
+    def _uninstrument(self, **_: Any) -> None:
         if self._table is not None:
             self._table.remove()
             self._table = None

@@ -13,7 +13,7 @@ import math
 import os
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal
 
 from otel_tokenstream import environment
 
@@ -158,13 +158,13 @@ class Settings:
         "Names of the convention's metrics: gen_ai.client.operation.* (old), gen_ai.client.inference.* (new)",
     )
     chunk_metrics: bool = _setting(
-        True,  # noqa: FBT003  # the default of a setting, named by its field
+        True,  # the default of a setting, named by its field
         environment.OTEL_TOKENSTREAM_CHUNK_METRICS,
         _boolean(),
         "Record every gap in the histogram of time per output chunk, off the read path",
     )
     fields: bool = _setting(
-        True,  # noqa: FBT003  # the default of a setting, named by its field
+        True,  # the default of a setting, named by its field
         environment.OTEL_TOKENSTREAM_FIELDS,
         _boolean(),
         "Attribute the chunks of DSPy programs to output fields",
@@ -221,6 +221,7 @@ class Settings:
         Raises:
             SettingError: an option, variable or value is unknown; with ``lenient`` it is
                 logged as an error instead and the default is used.
+
         """
         problems, values = [], {}
         known = catalogue()
@@ -293,7 +294,9 @@ def _take(setting: Setting, key: str, value: object, values: dict[str, object], 
     try:
         values[setting.name] = setting.check(value)
     except (KeyError, TypeError, ValueError):
-        values[setting.name] = setting.default  # not a lower layer's value: a bad wish for content must not switch it on
+        values[setting.name] = (
+            setting.default
+        )  # not a lower layer's value: a bad wish for content must not switch it on
         problems.append(f"{key}={value!r} is not allowed: it takes {setting.allowed} (default {setting.default})")
 
 

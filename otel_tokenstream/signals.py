@@ -120,9 +120,7 @@ FINISH_REASONS = _span(
     "string[]",
     "Why each choice ended; error where the stream broke before a reason came",
 )
-TIME_TO_FIRST_CHUNK = _span(
-    "gen_ai.response.time_to_first_chunk", "double", "Call to the first chunk of any kind", "s"
-)
+TIME_TO_FIRST_CHUNK = _span("gen_ai.response.time_to_first_chunk", "double", "Call to the first chunk of any kind", "s")
 USAGE_INPUT_TOKENS = _span("gen_ai.usage.input_tokens", "int", "Prompt tokens, cached ones included", "{token}")
 USAGE_OUTPUT_TOKENS = _span("gen_ai.usage.output_tokens", "int", "Answer tokens, reasoning included", "{token}")
 USAGE_CACHE_READ = _span(

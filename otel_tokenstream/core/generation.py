@@ -147,7 +147,7 @@ class Generation:
         """Take one chunk; a further row of the same chunk, for another field of it, has ``asked`` 0."""
         block = self._block
         if self._milestones_left or field is not None:
-            self._milestones(arrived, kind, chars, field)
+            self._milestones(arrived, kind, field)
         row = (asked, arrived, kind, chars, field, text)
         block.append(row)
         if len(block) >= _BLOCK:
@@ -158,13 +158,20 @@ class Generation:
     def text(self, asked: int, arrived: int, text: str) -> None:
         """Take one chunk of visible text and find the fields it belongs to."""
         if self.parser is None:
-            self.chunk(asked, arrived, TEXT, len(text), None, text if self._keep_text else None)
+            kept = text if self._keep_text else None
+            if self._milestones_left or self._live is not None:
+                self.chunk(asked, arrived, TEXT, len(text), None, kept)
+                return
+            block = self._block
+            block.append((asked, arrived, TEXT, len(text), None, kept))
+            if len(block) >= _BLOCK:
+                self._fold()
             return
         pieces = self.parser.feed(text)
         if not pieces:  # markup, or text that is not decided yet
             self.chunk(asked, arrived, TEXT, 0, None, None)
-        for field, piece in pieces:
-            self.chunk(asked, arrived, TEXT, len(piece), field, piece if self._keep_text else None)
+        for name, piece in pieces:
+            self.chunk(asked, arrived, TEXT, len(piece), name, piece if self._keep_text else None)
             asked = 0
 
     def blocked(self, asked: int, returned: int, *, finished: bool) -> None:
@@ -197,7 +204,7 @@ class Generation:
             return COMPLETED
         return outcome
 
-    def _milestones(self, arrived: int, kind: str, chars: int, field: str | None) -> None:
+    def _milestones(self, arrived: int, kind: str, field: str | None) -> None:
         if field is not None and field not in self.field_first and len(self.field_first) < FIELDS_KEPT:
             self.field_first[field] = arrived
         if self._milestones_left and kind is not EMPTY and (kind == TEXT or self.first_token is None):
@@ -224,8 +231,8 @@ class Generation:
     def _close_timeline(self) -> None:
         if self.parser is not None and self._block:
             arrived = self._block[-1][1]
-            for field, piece in self.parser.finish():
-                self.chunk(0, arrived, TEXT, len(piece), field, piece if self._keep_text else None)
+            for name, piece in self.parser.finish():
+                self.chunk(0, arrived, TEXT, len(piece), name, piece if self._keep_text else None)
         self._fold()
         self.timeline.close(self._block)
         self._block = []

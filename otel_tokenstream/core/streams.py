@@ -8,7 +8,7 @@ stream drops the proxy, and that ends the call.
 from __future__ import annotations
 
 import sys
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import attach, detach
@@ -47,8 +47,9 @@ class _Proxy:
         put(self, "_ts_next", getattr(stream, "__next__", None))
         put(self, "_ts_anext", getattr(stream, "__anext__", None))
 
+    # isinstance() asks for this; type() still tells the truth.
     @property
-    def __class__(self) -> type:  # type: ignore[override]  # isinstance() asks this; typeshed has it writable
+    def __class__(self) -> type:  # type: ignore[misc]  # typeshed has it writable
         return type(self._ts_stream)
 
     def __getattr__(self, name: str) -> Any:
@@ -232,10 +233,10 @@ _SPECIAL: dict[str, Callable[..., Any]] = {
 }
 
 
-@cache
-def _proxy_class(stream_class: type) -> type[_Proxy]:
+@lru_cache(maxsize=128)
+def _proxy_class(stream_class: Any) -> type[_Proxy]:
     methods = {name: method for name, method in _SPECIAL.items() if hasattr(stream_class, name)}
-    return type(f"{stream_class.__name__}Proxy", (_Proxy,), {"__slots__": (), "__doc__": stream_class.__doc__, **methods})
+    return type(f"{stream_class.__name__}Proxy", (_Proxy,), {"__slots__": (), **methods})
 
 
 def outcome_of(error: BaseException) -> str:

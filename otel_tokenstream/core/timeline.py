@@ -63,6 +63,9 @@ class TokenEvent:
             self.text = (self.text or []) + later.text
 
 
+_NONE = TokenEvent(0, 0, 0, 0, 0, 0, EMPTY, None)
+
+
 class Stall:
     """A read blocked for at least the threshold; ``arrived`` is when it returned or gave up."""
 
@@ -80,6 +83,9 @@ class Timeline:
 
     __slots__ = (
         "_budget",
+        "_first_wait",
+        "_last_kept",
+        "_last_wait",
         "_next_offset",
         "_offsets_kept",
         "_stall_threshold",
@@ -87,7 +93,6 @@ class Timeline:
         "_stride",
         "_text_left",
         "chunks",
-        "consumer_total",
         "events",
         "first_arrived",
         "gap_counts",
@@ -120,11 +125,11 @@ class Timeline:
         self.gap_max = 0
         self.wait_total = 0
         self.wait_max = 0
-        self.consumer_total = 0
         self.stall_count = 0
         self.stall_total = 0
         self.stalls: list[Stall] = []
-        self.first_arrived = 0
+        self.first_arrived = self._first_wait = 0
+        self._last_wait = self._last_kept = 0
         self.last_arrived = 0
         self.last_content = 0
 
@@ -136,11 +141,19 @@ class Timeline:
     def gap_total(self) -> int:
         return self.last_arrived - self.first_arrived
 
+    @property
+    def consumer_total(self) -> int:
+        """Time the caller kept chunks: whatever of the gaps was not spent waiting."""
+        waits_between = self.wait_total - self._first_wait - self._last_wait
+        return self.gap_total - waits_between + self._last_kept
+
     def extend(self, rows: Iterable[Row]) -> None:
         """Take rows in the order of their arrival."""
-        counts, stride, last, chunks = self.gap_counts, self._stride, self.last_arrived, self.chunks
-        wait_total, consumer_total, content = self.wait_total, self.consumer_total, self.last_content
-        current = self.events[-1] if self.events else None
+        # The hot loop of the whole package: it works on locals only.
+        counts, threshold = self.gap_counts, self._stall_threshold
+        chunks, last, content, next_offset = self.chunks, self.last_arrived, self.last_content, self._next_offset
+        wait_total, wait_max, gap_max = self.wait_total, self.wait_max, self.gap_max
+        current, room = self._current()
         gap = wait = 0
         for asked, arrived, kind, chars, field, text in rows:
             count = 0
@@ -150,49 +163,45 @@ class Timeline:
                 wait_total += wait
                 if last:
                     gap = arrived - last
-                    consumer_total += asked - last
+                    gap_max = max(gap_max, gap)
                     units = (gap * _SCALE) >> _SHIFT
                     exponent = units.bit_length()
                     bucket = (exponent << 6) | ((units >> (exponent - 7)) & 63) if exponent > 6 else units
                     counts[bucket] = counts.get(bucket, 0) + 1
-                    if gap > self.gap_max:
-                        self.gap_max = gap
-                    if content:
-                        if wait > self.wait_max:
-                            self.wait_max = wait
-                        if wait >= self._stall_threshold:
-                            self._stall(arrived, gap, chunks, wait)
+                    if wait > wait_max and content:
+                        wait_max = wait
+                    if wait >= threshold and content:
+                        self._stall(arrived, gap, chunks, wait)
                 else:
-                    self.first_arrived = arrived
+                    self.first_arrived, self._first_wait = arrived, wait
                 last = arrived
-                if chunks == self._next_offset:
-                    self._offset(arrived)
+                if chunks == next_offset:
+                    next_offset = self._offset(arrived)
                 chunks += 1
             if kind != EMPTY:
                 content = arrived
-            if (
-                current is not None
-                and current.count < stride
-                and current.kind == kind
-                and current.field == field
-                and current.index
-            ):
-                if gap > current.gap:
-                    current.gap = gap
-                if wait > current.wait:
-                    current.wait = wait
+            if room > 0 and kind == current.kind and field == current.field:
+                current.gap = max(current.gap, gap)
+                current.wait = max(current.wait, wait)
                 current.chars += chars
                 current.count += count
+                room -= count
             else:
-                current = TokenEvent(arrived, gap, chunks - 1, wait, chars, count, kind, field)
-                self.events.append(current)
+                self.events.append(TokenEvent(arrived, gap, chunks - 1, wait, chars, count, kind, field))
                 if len(self.events) > self._budget:
                     self._merge_neighbours()
-                    current, stride = self.events[-1], self._stride
+                current, room = self._current()
             if text and self._text_left > 0:
                 self._keep(current, text)
-        self.last_arrived, self.chunks = last, chunks
-        self.wait_total, self.consumer_total, self.last_content = wait_total, consumer_total, content
+        self.chunks, self.last_arrived, self.last_content = chunks, last, content
+        self.wait_total, self.wait_max, self.gap_max = wait_total, wait_max, gap_max
+
+    def _current(self) -> tuple[TokenEvent, int]:
+        """Return the event that is filled now and the chunks it may still take; the first chunk stays alone."""
+        if not self.events:
+            return _NONE, 0
+        current = self.events[-1]
+        return current, self._stride - current.count if current.index else 0
 
     def close(self, rows: Iterable[Row]) -> None:
         """Take the rows of the last chunk, in events of their own."""
@@ -201,10 +210,10 @@ class Timeline:
 
     def blocked(self, asked: int, returned: int, *, token_awaited: bool) -> None:
         """Count the last read, which gave no chunk; ``token_awaited`` if a token was waited for."""
-        wait = returned - asked
+        wait = self._last_wait = returned - asked
         self.wait_total += wait
         if self.last_arrived:
-            self.consumer_total += asked - self.last_arrived
+            self._last_kept = asked - self.last_arrived
         if self.last_content and token_awaited:
             self.wait_max = max(self.wait_max, wait)
             if wait >= self._stall_threshold:
@@ -242,15 +251,15 @@ class Timeline:
                 break
         self.events[:] = [first, *rest]
 
-    def _offset(self, arrived: int) -> None:
+    def _offset(self, arrived: int) -> int:
+        """Keep an arrival and return the index of the next one to keep."""
         if len(self.offsets) == self._offsets_kept:
             self.offsets = self.offsets[::2]
             self._step *= 2
-            if self._next_offset % self._step:
-                self._next_offset += self._step // 2
-                return
-        self.offsets.append(arrived)
-        self._next_offset += self._step
+        if self._next_offset % self._step == 0:
+            self.offsets.append(arrived)
+        self._next_offset += self._step - self._next_offset % self._step
+        return self._next_offset
 
     def _stall(self, arrived: int, gap: int, index: int, wait: int) -> None:
         self.stall_count += 1

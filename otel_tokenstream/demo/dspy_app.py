@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any, Literal
 
 import dspy
-from dspy.streaming import StreamListener, StreamResponse
+from dspy.streaming import StatusMessage, StreamListener, StreamResponse
 from dspy.utils.exceptions import AdapterParseError
 
 if TYPE_CHECKING:
@@ -47,23 +47,25 @@ def reason() -> None:
 
 
 def act() -> None:
-    result = dspy.ReAct("question -> answer", tools=[get_weather], max_iters=4)(question="Is it raining in Bergen?")
-    print(result.answer)
-
-
-def stream() -> None:
-    listeners = [StreamListener("reasoning"), StreamListener("answer")]
-    program: Any = dspy.streamify(
-        dspy.ChainOfThought("question -> answer"), stream_listeners=listeners, async_streaming=False
+    agent = dspy.ReAct("question -> answer", tools=[get_weather], max_iters=4)
+    show(
+        agent, [StreamListener("next_thought", allow_reuse=True), StreamListener("answer")], "Is it raining in Bergen?"
     )
-    field = ""
-    for part in program(question="Why does the sea have tides?"):
-        if isinstance(part, StreamResponse):
-            if part.signature_field_name != field:
-                field = part.signature_field_name
-                print(f"\n[{field}] ", end="")
-            print(part.chunk, end="", flush=True)
-    print()
+
+
+def reason_aloud() -> None:
+    program = dspy.ChainOfThought("question -> answer")
+    show(program, [StreamListener("reasoning"), StreamListener("answer")], "Why does the sea have tides?")
+
+
+def show(program: dspy.Module, listeners: list[StreamListener], question: str) -> None:
+    """Print the output fields listened to while they are written."""
+    streamed: Any = dspy.streamify(program, stream_listeners=listeners, async_streaming=False)
+    for part in streamed(question=question):
+        if isinstance(part, StatusMessage):
+            print(f"({part.message})", flush=True)
+        elif isinstance(part, StreamResponse):
+            print(part.chunk, end="\n" if part.is_last_chunk else "", flush=True)
 
 
 def try_it(title: str, step: Callable[[], None]) -> None:
@@ -80,8 +82,8 @@ def main() -> None:
     dspy.configure(lm=lm)
     try_it("Predict", classify)
     try_it("ChainOfThought", reason)
-    try_it("ReAct with a tool", act)
-    try_it("ChainOfThought, streamed field by field", stream)
+    try_it("ReAct with a tool, its thoughts streamed", act)
+    try_it("ChainOfThought, streamed", reason_aloud)
 
 
 if __name__ == "__main__":

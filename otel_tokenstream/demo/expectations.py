@@ -33,9 +33,9 @@ SCRIPTED_CALLS = (
     Calls("demo-litellm", "cut", "failed", 1, 1),
     Calls("demo-litellm", "error", "failed", 1, 0),
     Calls("demo-litellm", "tools", "completed", 1, 1),
-    Calls("demo-dspy", "human", "completed", 6, 6),
+    Calls("demo-dspy", "human", "completed", 6, 4),
 )
-FIELDS = {"reply", "reasoning", "answer", "next_thought", "next_tool_name", "next_tool_args"}
+FIELDS = {"reasoning", "answer", "next_thought", "next_tool_name", "next_tool_args"}
 
 METRICS = {
     signals.OPERATION_DURATION,

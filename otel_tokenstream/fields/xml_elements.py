@@ -117,7 +117,8 @@ class XMLElementParser:
             return self._character_data(data, position, mark)
         if data[mark + 1 : mark + 2] in _NOT_A_TAG:
             return self._section(data, mark)
-        if tag := _TAG.match(data, mark):
+        tag = _TAG.match(data, mark)
+        if tag and tag.end() - mark <= _LONGEST_TAG:
             self._tag(tag)
             return tag.end()
         if len(data) - mark < _LONGEST_TAG and _TAG_SO_FAR.fullmatch(data, mark):

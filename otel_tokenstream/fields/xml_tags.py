@@ -8,8 +8,9 @@ from otel_tokenstream.fields.pieces import Piece, Trimmer, joined
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_OPENING = re.compile(r"<(\w+)>")
-_OPENING_SO_FAR = re.compile(r"<\w{0,255}")  # the bound keeps what is held back short
+# Longer names are none, which bounds what is held back.
+_OPENING = re.compile(r"<(\w{1,255})>")
+_OPENING_SO_FAR = re.compile(r"<\w{0,255}")
 
 
 class XMLTagParser:

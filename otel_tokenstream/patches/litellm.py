@@ -129,8 +129,9 @@ def _handed_over(call: Generation, result: Any) -> Any:
     call.asked = 0
     try:
         if hasattr(type(result), "__anext__") or hasattr(type(result), "__next__"):
-            read = _Reader(call) if call.observed else None
-            return streams.proxy(result, call, read, read and read.close)
+            if not call.observed:
+                return streams.proxy(result, call, None)
+            return streams.proxy(result, call, _reader(call), _closer(call))
         _read_response(call, result)
     except Exception as problem:  # noqa: BLE001  # ours, not the user's
         fault("litellm's result", problem)
@@ -155,74 +156,81 @@ def _read_response(call: Generation, response: Any) -> None:
         call.cost_usd = cost
 
 
-class _Reader:
-    """Reads litellm's chunks.
+def _reader(call: Generation) -> Callable[[int, int, Any], None]:
+    """Return what reads litellm's chunks.
 
     Attribute access on pydantic models costs more than all the rest of a read, so the usual
     chunk, one choice with text, is read from the models' own dictionaries. Where a version
     keeps its values elsewhere, and for every other chunk, plain attribute access does.
     """
+    take_text = call.text
+    started = False
 
-    def __init__(self, call: Generation) -> None:
-        self._call = call
-        self._started = False
+    def read(asked: int, arrived: int, chunk: Any) -> None:
+        nonlocal started
+        if started:
+            try:
+                (model,) = chunk.__dict__["choices"]
+                choice = model.__pydantic_extra__
+                text = choice["delta"].__pydantic_extra__["content"]
+                if text and choice["finish_reason"] is None:
+                    take_text(asked, arrived, text)
+                    return
+            except (AttributeError, KeyError, TypeError, ValueError):
+                pass
+        else:
+            started = True
+            _read_first(call, chunk)
+        _read_any(call, asked, arrived, chunk)
 
-    def __call__(self, asked: int, arrived: int, chunk: Any) -> None:
-        try:
-            choice = chunk.__dict__["choices"][0].__pydantic_extra__
-            text = choice["delta"].__pydantic_extra__["content"]
-            if text and choice["finish_reason"] is None and self._started and len(chunk.__dict__["choices"]) == 1:
-                self._call.text(asked, arrived, text)
-                return
-        except (AttributeError, IndexError, KeyError, TypeError):
-            pass
-        self._any(asked, arrived, chunk)
+    return read
 
-    def _any(self, asked: int, arrived: int, chunk: Any) -> None:
-        call = self._call
-        if not self._started:
-            self._started = True
-            self._first(chunk)
-        if call.usage is None:
-            call.usage = openai_shape.usage(getattr(chunk, "usage", None))
-        choices = getattr(chunk, "choices", None) or ()
-        for choice in choices:
-            delta = choice.delta
-            text = getattr(delta, "content", None)
-            if text:
-                if (choice.index or 0) == 0:
-                    call.text(asked, arrived, text)
-                else:
-                    call.chunk(asked, arrived, TEXT, len(text), None, text)
-            else:
-                kind, chars = _kind(delta)
-                call.chunk(asked, arrived, kind, chars, None, None)
-            asked = 0
-            if choice.finish_reason is not None:
-                call.finish_reasons[choice.index or 0] = str(choice.finish_reason)
-        if not choices:
-            call.chunk(asked, arrived, EMPTY, 0, None, None)
 
-    def _first(self, chunk: Any) -> None:
-        call = self._call
-        call.response_id = getattr(chunk, "id", None)
-        hidden = getattr(chunk, "_hidden_params", None) or {}
-        model = hidden.get("provider_response_model")
-        if model is None and getattr(chunk, "model", None) != call.request.model:
-            model = chunk.model  # litellm puts the requested model there where the provider named none
-        call.response_model = model
+def _read_first(call: Generation, chunk: Any) -> None:
+    call.response_id = getattr(chunk, "id", None)
+    hidden = getattr(chunk, "_hidden_params", None) or {}
+    model = hidden.get("provider_response_model")
+    if model is None and getattr(chunk, "model", None) != call.request.model:
+        model = chunk.model  # litellm puts the requested model there where the provider named none
+    call.response_model = model
 
-    def close(self, stream: Any) -> None:
-        """Read what litellm knows only at the end: usage it did not show, and whether it made the finish reason up."""
-        call = self._call
+
+def _read_any(call: Generation, asked: int, arrived: int, chunk: Any) -> None:
+    if call.usage is None:
+        call.usage = openai_shape.usage(getattr(chunk, "usage", None))
+    choices = getattr(chunk, "choices", None)
+    if not choices:
+        call.chunk(asked, arrived, EMPTY, 0, None, None)
+    for choice in choices or ():
+        delta, index = choice.delta, choice.index or 0
+        text = getattr(delta, "content", None)
+        if not text:
+            kind, chars = _kind(delta)
+            call.chunk(asked, arrived, kind, chars, None, None)
+        elif index == 0:
+            call.text(asked, arrived, text)
+        else:
+            call.chunk(asked, arrived, TEXT, len(text), None, text)
+        if choice.finish_reason is not None:
+            call.finish_reasons[index] = str(choice.finish_reason)
+        asked = 0
+
+
+def _closer(call: Generation) -> Callable[[Any], None]:
+    """Return what reads from an ended stream what litellm knows only then."""
+
+    def close(stream: Any) -> None:
         seen = getattr(stream, "received_finish_reason", None) or getattr(stream, "intermittent_finish_reason", None)
         if call.finish_reasons and seen is None and hasattr(stream, "received_finish_reason"):
             call.finish_reason_synthetic = True
         if call.usage is None:
+            # Usage the caller did not ask to be shown stays in the stream's own copy of its chunks.
             for chunk in reversed(getattr(stream, "chunks", None) or ()):
                 call.usage = openai_shape.usage(getattr(chunk, "usage", None))
                 if call.usage is not None:
                     break
+
+    return close
 
 
 def _kind(delta: Any) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from otel_tokenstream.core import streams
 from otel_tokenstream.core.generation import COMPLETED, Generation, Request, Usage
 from otel_tokenstream.core.guard import guarded
 from otel_tokenstream.core.ownership import Owning, owner
-from otel_tokenstream.core.timeline import AUDIO, EMPTY, REASONING, TEXT, TOOL_CALL
+from otel_tokenstream.core.timeline import AUDIO, EMPTY, REASONING, TOOL_CALL
 from otel_tokenstream.fields.expected import expected_parser
 from otel_tokenstream.patches import openai_shape
 from otel_tokenstream.patches.table import Patch

@@ -74,7 +74,8 @@ class PatchTable:
         if place is None or name not in vars(place):
             if patch.optional:
                 return
-            raise AttributeError(f"{patch.module}.{patch.attribute} is not there")
+            missing = f"{patch.module} has no {patch.attribute}"
+            raise AttributeError(missing)
         if any(applied[0] is place and applied[1] == name for applied in self._applied):
             return
         original = vars(place)[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 SCHEMA_VERSION = 1
@@ -68,24 +69,27 @@ def prepare(path: Path) -> None:
         path.parent.chmod(0o700)  # mkdir's own mode is cut by the umask and not given to parents
     elif path == default_path():
         path.parent.chmod(0o700)
-    # SQLite gives the write-ahead log the mode of the database, so this one is set first.
+    # SQLite makes it readable by all, and gives the write-ahead log the mode of the database.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    path.chmod(0o600)
-    connection = connect(path)
     try:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if version == SCHEMA_VERSION:
-            return
-        if tables:
-            raise ValueError(_not_ours(path))
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        with closing(connect(path)) as connection:
+            _check_or_create(connection, path)
     except sqlite3.DatabaseError as error:
         raise ValueError(_not_ours(path)) from error
-    finally:
-        connection.close()
+    for file in (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))):
+        if file.exists():
+            file.chmod(0o600)
+
+
+def _check_or_create(connection: sqlite3.Connection, path: Path) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == SCHEMA_VERSION:
+        return
+    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise ValueError(_not_ours(path))
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
 
 def _not_ours(path: Path) -> str:
@@ -95,5 +99,4 @@ def _not_ours(path: Path) -> str:
 def connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
     connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA synchronous = NORMAL")
     return connection

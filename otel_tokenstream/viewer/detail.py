@@ -53,12 +53,15 @@ def _events(connection: sqlite3.Connection, row: sqlite3.Row) -> tuple[list[Json
         if record["name"] in STREAM_EVENTS:
             event = _event({**record, "attributes": json.loads(record["attributes"])})
             # An exporter that tries again sends the same record twice.
-            logged[event["name"], event.get("offset_us"), event.get("index"), event.get("number")] = event
+            logged[tuple(event.get(part) for part in _IDENTITY)] = event
     in_log = list(logged.values())
     if _told(in_log) <= _told(on_span):
         return on_span, "span"
     others = [event for event in on_span if event["name"] not in STREAM_EVENTS]
     return sorted(in_log + others, key=lambda event: int(event["time_unix_ns"])), "log"
+
+
+_IDENTITY = ("name", "offset_us", "index", "number", "kind", "field")
 
 
 def _told(events: list[Json]) -> tuple[int, int]:

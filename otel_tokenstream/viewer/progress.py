@@ -47,7 +47,8 @@ class Progress:
             self.stalls[str(offset)] = integer(attributes, signals.AT_WAIT_US) or 0
         elif name == signals.TOKEN_EVENT:
             index = integer(attributes, signals.AT_INDEX) or 0
-            self.chunks = max(self.chunks, index + (integer(attributes, signals.AT_COUNT) or 1))
+            count = integer(attributes, signals.AT_COUNT)  # 0 for a further field of the same chunk
+            self.chunks = max(self.chunks, index + (1 if count is None else count))
             if index > 0:  # before the first chunk there is a first-token time, not a gap
                 self.gap_max_us = _larger(self.gap_max_us, integer(attributes, signals.AT_GAP_US))
                 self.wait_max_us = _larger(self.wait_max_us, integer(attributes, signals.AT_WAIT_US))

@@ -85,6 +85,7 @@ class Store:
 
     def _run(self) -> None:
         connection = database.connect(self.path)
+        connection.execute("PRAGMA synchronous = NORMAL")  # survives the process; a power cut may cost the last writes
         written = 0
         swept = float("-inf")
         try:

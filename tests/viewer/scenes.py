@@ -96,7 +96,7 @@ def paced(
     chunks: list[Chunk] = []
     offset = first_us
     for index in range(count):
-        gap = first_us if index == 0 else int(gap_us * rng.lognormvariate(0, 0.45)) + consumer_us
+        gap = 0 if index == 0 else int(gap_us * rng.lognormvariate(0, 0.45)) + consumer_us
         if index == stall_at:
             gap = stall_us
         if index:
@@ -107,7 +107,7 @@ def paced(
                 index,
                 offset,
                 gap,
-                max(gap - consumer_us, 40),
+                max(gap - consumer_us, 40) if index else first_us - 3_000,
                 chars=len(text) or rng.randint(2, 8),
                 kind="reasoning" if index < reasoning else "",
                 field=fields[index * len(fields) // count] if fields else "",
@@ -269,6 +269,10 @@ class Application:
                     attributes={**attributes, **call_of(stream)},
                 )
             )
+
+    def log_ordinary(self, message: str) -> None:
+        """Sends a record under the current span as an application's own logging does."""
+        self.logger.emit(LogRecord(timestamp=time.time_ns(), body=message, severity_text="INFO"))
 
     def gauges(self, active: int, stalled: int) -> None:
         for name, value in ((signals.STREAM_ACTIVE, active), (signals.STREAM_STALLED, stalled)):

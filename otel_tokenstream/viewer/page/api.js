@@ -2,7 +2,9 @@
 
 export async function get(path, parameters = {}) {
   const query = new URLSearchParams(parameters).toString();
-  const response = await fetch(query ? `${path}?${query}` : path);
+  const response = await fetch(query ? `${path}?${query}` : path).catch(() => {
+    throw new Error("The viewer does not answer. Is it still running?");
+  });
   const body = await response.json();
   if (!response.ok) throw new Error(body.error ?? `the viewer answered ${response.status}`);
   return body;

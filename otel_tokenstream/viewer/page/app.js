@@ -9,14 +9,16 @@ import { streamView } from "./stream.js";
 const REFRESH_MS = 15_000; // now-figures fade when their process is gone, and no update tells that
 
 const main = document.getElementById("main");
+const trouble = element("p", { class: "notice", role: "alert" });
 let view = null;
 
-function route() {
+function route(event) {
   view?.close?.();
   const [, trace, span] = /^#\/([0-9a-f]{32})\/([0-9a-f]{16})$/.exec(location.hash) ?? [];
   view = trace ? streamView(trace, span) : listView(new URLSearchParams(location.hash.split("?")[1] ?? ""));
   main.replaceChildren(view.node);
   window.scrollTo(0, 0);
+  if (event) main.focus({ preventScroll: true }); // a reader's place is the new view, not where the link was
   update();
 }
 
@@ -34,9 +36,10 @@ async function update() {
     again = false;
     try {
       await Promise.all([view.update(), showNow()]);
+      trouble.remove();
     } catch (error) {
-      main.prepend(element("p", { class: "notice", role: "alert" }, error.message));
-      again = false;
+      trouble.textContent = error.message;
+      if (!trouble.isConnected) main.prepend(trouble);
     }
   } while (again);
   updating = false;

@@ -48,5 +48,6 @@ export function clock(nanoseconds, { precise = false } = {}) {
 }
 
 export function value(content) {
+  if (typeof content === "number" && !Number.isInteger(content)) return String(Number(content.toPrecision(6)));
   return typeof content === "string" ? content : JSON.stringify(content);
 }

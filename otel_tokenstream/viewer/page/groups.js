@@ -3,7 +3,7 @@
 import { colour } from "./chart.js";
 
 const PALETTE = ["series-1", "series-2", "series-3", "series-4", "series-5", "series-6", "series-7", "series-8"];
-const QUIET = new Set(["empty"]);
+const QUIET = new Set(["empty", "mixed"]);
 
 export function tokens(detail) {
   return detail.events.filter((event) => event.type === "token" && event.offset_us !== undefined)
@@ -25,8 +25,10 @@ export function groupsOf(detail) {
     groups.get(key).events.push(event);
   }
   let next = 0;
+  const fields = [...groups.values()].some((group) => group.isField);
   for (const group of groups.values()) {
-    group.property = QUIET.has(group.name) && !group.isField ? "muted" : PALETTE[next++ % PALETTE.length];
+    if (fields && group.key === "text") group.name = "no field";
+    group.property = QUIET.has(group.key) ? "muted" : PALETTE[next++ % PALETTE.length];
     group.colour = colour(group.property);
   }
   return [...groups.values()];

@@ -21,6 +21,7 @@ const COLUMNS = [
   { label: "Tokens", class: "number", title: "Output tokens as the provider counted them" },
   { label: "Fields" },
 ];
+const SHOWN_FIELDS = 3;
 const FILTERS = [["service", "services"], ["model", "models"], ["outcome", "outcomes"]];
 
 export function listView(parameters) {
@@ -34,10 +35,8 @@ export function listView(parameters) {
   const body = table("Streams, newest first", COLUMNS, [], { class: "streams" });
   const rows = new Map();
   const content = element("div", {});
-  const node = element("div", { class: "list" },
-    element("h1", { class: "unseen" }, "Streams"),
-    element("form", { class: "filters", "aria-label": "Filters", onsubmit: (event) => event.preventDefault() }, selects, summary),
-    content);
+  const form = element("form", { class: "filters", "aria-label": "Filters" }, selects, summary);
+  const node = element("div", { class: "list" }, element("h1", { class: "unseen" }, "Streams"), form, content);
 
   async function update() {
     document.title = "Streams · otel-tokenstream";
@@ -47,6 +46,7 @@ export function listView(parameters) {
       offer(selects[index], name === "outcome" ? ["in_progress", ...choices[key]] : choices[key], filters[name]);
     });
     summary.textContent = summarise(streams);
+    form.hidden = streams.length === 0 && Object.keys(chosen).length === 0;
     if (streams.length === 0) {
       rows.clear();
       const filtered = Object.keys(chosen).length > 0;
@@ -74,7 +74,7 @@ function select(name, chosen, changed) {
 function offer(label, names, chosen) {
   const input = label.querySelector("select");
   const wanted = ["", ...new Set(chosen ? [...names, chosen] : names)];
-  if (wanted.join("\n") === [...input.options].map((option) => option.value).join("\n")) return;
+  if (JSON.stringify(wanted) === JSON.stringify([...input.options].map((option) => option.value))) return;
   input.replaceChildren(...wanted.map((name) =>
     element("option", { value: name, selected: name === chosen }, name === "" ? "all" : name.replaceAll("_", " "))));
   input.value = chosen;
@@ -125,7 +125,7 @@ function cells(stream, key) {
     element("td", {}, element("a", { href: `#/${key}` }, clock(stream.start_unix_ns))),
     element("td", {}, stream.service),
     element("td", {}, element("span", { class: "muted" }, `${stream.operation} `), stream.model),
-    element("td", {}, badge(stream), stream.error_type && element("span", { class: "error-type" }, stream.error_type)),
+    element("td", {}, badge(stream), stream.error_type && element("span", { class: "error-type", title: stream.error_type }, String(stream.error_type).split(".").at(-1))),
     number(duration(stream.time_to_first_token_ms)),
     number(duration(stream.gap_p50_ms)),
     number(duration(stream.gap_p95_ms)),
@@ -134,11 +134,16 @@ function cells(stream, key) {
     element("td", {}, sharesBar(stream)),
     number(rate(stream.output_rate)),
     number(count(stream.output_tokens)),
-    element("td", { class: "fields" }, stream.fields.map((field) => element("span", { class: "chip" }, field))),
+    element("td", { class: "fields" }, chips(stream.fields)),
   ];
 }
 
-export function sharesBar(stream) {
+function chips(fields) {
+  const shown = fields.slice(0, SHOWN_FIELDS).map((field) => element("span", { class: "chip", title: field }, field));
+  return fields.length > SHOWN_FIELDS ? [...shown, element("span", { class: "muted", title: fields.join(", ") }, `+${fields.length - SHOWN_FIELDS}`)] : shown;
+}
+
+function sharesBar(stream) {
   const { wait_total_ms: wait, consumer_total_ms: consumer, duration_ms: whole } = stream;
   if (wait === null || consumer === null || !whole) return element("span", { class: "muted" }, "–");
   const part = (name, time) => element("span", { class: name, style: { "flex-basis": `${(100 * time) / whole}%` } });

@@ -4,7 +4,7 @@ import { axis, colour, draw, label, release } from "./chart.js";
 import { element, panel } from "./elements.js";
 import { clock, duration, epoch } from "./format.js";
 
-const OUTCOMES = ["completed", "failed", "cancelled", "closed", "abandoned"];
+const OUTCOMES = ["completed", "failed", "cancelled", "closed", "abandoned", "progress"];
 
 export function overview() {
   const chart = element("div", { class: "overview", role: "img" });
@@ -27,11 +27,11 @@ export function overview() {
   }
 
   function dots(outcome) {
-    const of = shown.filter((stream) => (OUTCOMES.includes(stream.outcome) ? stream.outcome : "completed") === outcome);
+    const of = shown.filter((stream) => (OUTCOMES.includes(stream.outcome) ? stream.outcome : "progress") === outcome);
     return {
       type: "scatter",
       mode: "markers",
-      x: of.map((stream) => epoch(stream.start_unix_ns)),
+      x: of.map((stream) => localTime(epoch(stream.start_unix_ns))),
       y: of.map((stream) => Math.max(stream.time_to_first_token_ms, 1)),
       customdata: of.map((stream) => `${stream.trace_id}/${stream.span_id}`),
       hovertext: of.map((stream) =>
@@ -48,7 +48,7 @@ export function overview() {
       height: 150,
       margin: { l: 64, r: 12, t: 8, b: 28 },
       uirevision: "overview",
-      xaxis: axis({ type: "date", showgrid: false, nticks: 8 }),
+      xaxis: axis({ type: "date", showgrid: false, nticks: 8, tickformatstops: [{ dtickrange: [null, 60_000], value: "%H:%M:%S" }, { dtickrange: [60_000, 86_000_000], value: "%H:%M" }, { dtickrange: [86_000_000, null], value: "%d %b" }] }),
       yaxis: axis({ ...logTime(shortest, longest), fixedrange: true }),
     };
   }
@@ -61,6 +61,12 @@ export function overview() {
   };
 }
 
+/** plotly.js shows dates as they are written, in no time zone. */
+function localTime(milliseconds) {
+  const date = new Date(milliseconds);
+  return `${date.toLocaleDateString("sv-SE")} ${date.toLocaleTimeString("en-GB")}.${String(date.getMilliseconds()).padStart(3, "0")}`;
+}
+
 /** A logarithmic axis of milliseconds with ticks a person would choose. */
 export function logTime(shortest, longest) {
   const low = Math.floor(Math.log10(shortest) * 2 - 0.2) / 2;
@@ -68,5 +74,5 @@ export function logTime(shortest, longest) {
   const powers = [];
   for (let power = Math.ceil(low); power <= high; power += 1) powers.push(10 ** power);
   const steps = powers.length < 3 ? powers.flatMap((power) => [power / 3.333333, power]) : powers;
-  return { type: "log", range: [low, high], tickvals: steps, ticktext: steps.map((step) => duration(step)) };
+  return { type: "log", range: [low, high], tickvals: steps, ticktext: steps.map((step) => duration(step).replace(/\.0+ /, " ")) };
 }

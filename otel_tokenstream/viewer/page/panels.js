@@ -1,7 +1,7 @@
 // The parts of a stream's page that are tables and figures.
 
 import { element, panel, table } from "./elements.js";
-import { NONE, clock, count, duration, micro, rate, share, value } from "./format.js";
+import { clock, count, duration, micro, rate, share, value } from "./format.js";
 import { groupsOf, tokens } from "./groups.js";
 
 export function facts(detail) {
@@ -47,7 +47,7 @@ export function errorNotice(detail) {
 }
 
 export function fieldsPanel(detail) {
-  const groups = groupsOf(detail);
+  const groups = groupsOf(detail).filter((group) => group.events.some((event) => event.chars > 0));
   if (groups.length < 2 && !groups.some((group) => group.isField)) return null;
   const rows = groups.map((group) => {
     const told = group.events.filter((event) => (event.chars ?? 0) > 0);
@@ -99,17 +99,27 @@ export function eventsPanel(detail) {
   const note = merged > 0
     ? ` ${merged} of them stand for several neighbouring chunks each: their gap and wait are the longest ones, their characters the sum.`
     : "";
-  const cells = (event) => [
-    ["number", event.offset_us === undefined ? NONE : micro(event.offset_us)], ["", event.type], ["number", event.index],
-    ["number", event.gap_us === undefined ? "" : micro(event.gap_us)], ["number", event.wait_us === undefined ? "" : micro(event.wait_us)],
-    ["number", event.chars], ["number", event.count], ["", event.kind], ["", event.field], ["value", more(event)],
-  ];
-  const rows = events.map((event) => element("tr", {}, cells(event).map(([style, text]) => element("td", { class: style || null }, text ?? ""))));
-  const number = (text) => ({ label: text, class: "number" });
+  const columns = EVENT_COLUMNS.filter(([, , content]) => events.some((event) => content(event) !== undefined && content(event) !== ""));
+  const rows = events.map((event) => element("tr", {},
+    columns.map(([, style, content]) => element("td", { class: style || null }, content(event)))));
   return folded("events", `Events (${events.length})`,
     element("p", { class: "muted" }, `From ${source}.${note}`),
-    table("Events of the stream", [number("Since call"), "Event", number("Chunk"), number("Gap"), number("Wait"), number("Characters"), number("Count"), "Kind", "Field", "Text and other"], rows));
+    table("Events of the stream", columns.map(([label, style]) => ({ label, class: style })), rows));
 }
+
+const time = (microseconds) => (microseconds === undefined ? "" : micro(microseconds));
+const EVENT_COLUMNS = [
+  ["Since call", "number", (event) => time(event.offset_us)],
+  ["Event", "", (event) => event.type],
+  ["Chunk", "number", (event) => event.index],
+  ["Gap", "number", (event) => time(event.gap_us)],
+  ["Wait", "number", (event) => time(event.wait_us)],
+  ["Characters", "number", (event) => event.chars],
+  ["Chunks merged", "number", (event) => event.count],
+  ["Kind", "", (event) => event.kind],
+  ["Field", "", (event) => event.field],
+  ["Text and other", "value", more],
+];
 
 function more(event) {
   const parts = [event.text, event.number && `attempt ${event.number}`, event.model, event.error_type];

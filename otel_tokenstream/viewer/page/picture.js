@@ -5,6 +5,8 @@ import { duration, micro } from "./format.js";
 import { groupsOf, keyOf, tokens } from "./groups.js";
 import { logTime } from "./overview.js";
 
+const FAINT = "1c"; // opacity in a hexadecimal colour
+
 const seconds = (microseconds) => microseconds / 1e6;
 
 /** `options`: unit "chars" or "chunks", gaps "log" or "linear". Returns plotly.js traces and layout. */
@@ -24,7 +26,7 @@ export function picture(detail, options) {
 
 /** Arrivals within an event, its first among them: one, or for a merged event those the span kept. */
 function arrivals(detail, event, before) {
-  if ((event.count ?? 1) === 1) return [event.offset_us];
+  if (!(event.count > 1)) return [event.offset_us];
   const kept = detail.offsets_us.filter((offset) => offset > event.offset_us && offset < before);
   return kept.length > 0 ? [event.offset_us, ...kept] : [event.offset_us, before];
 }
@@ -43,15 +45,16 @@ function growth(events, spans, colours, unit) {
       line.y.push(height);
       line.text.push(text);
     };
-    const text = describe(event, total + size(event), unit);
+    const text = describe(event, `, ${total + size(event)} ${unit === "chars" ? "characters" : "chunks"} so far`);
     point(at, total, text);
     point(event.offset_us, total, text);
     const steps = spans[index];
     if (steps.length === 1) {
       point(event.offset_us, total + size(event), text);
     } else {
-      // Merged: the whole is known and when chunks came, not how much each of them brought.
-      steps.forEach((offset, step) => point(offset, total + (size(event) * (step + 1)) / steps.length, text));
+      // Merged: known is the whole, and when some of its chunks came, not how much each of them brought.
+      const first = 1 / event.count;
+      steps.forEach((offset, step) => point(offset, total + size(event) * (first + ((1 - first) * step) / (steps.length - 1)), text));
     }
     point(null, null);
     total += size(event);
@@ -65,62 +68,56 @@ function growth(events, spans, colours, unit) {
     hovertext: line.text,
     hovertemplate: "%{hovertext}<extra></extra>",
     line: { color: colours.get(key), width: 2.5 },
-    connectgaps: false,
+    fill: "tozeroy",
+    fillcolor: `${colours.get(key)}${FAINT}`,
   }));
 }
 
-function describe(event, total, unit) {
-  const count = event.count ?? 1;
-  const what = count > 1 ? `chunks ${event.index} to ${event.index + count - 1}, merged` : `chunk ${event.index}`;
-  const lines = [`<b>${micro(event.offset_us)}</b>  ${what}`.replaceAll(/<\/?b>/g, "")];
-  const longest = count > 1 ? "longest " : "";
-  lines.push(`${longest}gap ${micro(event.gap_us)}, ${longest}wait ${micro(event.wait_us)}`);
-  lines.push(`${event.chars ?? 0} characters, ${total} ${unit === "chars" ? "characters" : "chunks"} so far`);
-  const of = [event.field && `field ${event.field}`, event.kind].filter(Boolean).join(", ");
-  if (of) lines.push(of);
-  if (event.text) lines.push(`“${event.text.length > 60 ? `${event.text.slice(0, 60)}…` : event.text}”`);
-  return lines.map(label).join("<br>");
+function describe(event, sum = "") {
+  const merged = event.count > 1;
+  const longest = merged ? "longest " : "";
+  const lines = [
+    `${micro(event.offset_us)}  ${merged ? `chunks ${event.index} to ${event.index + event.count - 1}, merged` : `chunk ${event.index}`}`,
+    event.index > 0 && `${longest}gap ${micro(event.gap_us)}, ${longest}wait ${micro(event.wait_us)}`,
+    `${event.chars ?? 0} characters${sum}`,
+    [event.field && `field ${event.field}`, event.kind].filter(Boolean).join(", "),
+    event.text && `“${event.text.length > 60 ? `${event.text.slice(0, 60)}…` : event.text}”`,
+  ];
+  return lines.filter(Boolean).map(label).join("<br>");
 }
 
 function gaps(events, spans, colours) {
-  const later = events.map((event, index) => [event, spans[index]]).filter(([event]) => event.index > 0 && event.gap_us !== undefined);
   const milliseconds = (value) => Math.max(value, 1) / 1000;
-  const dots = (symbol, of, extra) => ({
+  const later = events.map((event, index) => ({ event, until: spans[index].at(-1), at: seconds(event.offset_us) }))
+    .filter(({ event }) => event.index > 0 && event.gap_us !== undefined && event.count !== 0);
+  const merged = later.filter(({ event }) => event.count > 1);
+  const single = later.filter(({ event }) => !(event.count > 1));
+  // Of a merged event, the longest gap and the longest wait may belong to different chunks.
+  const kept = single.filter(({ event }) => event.gap_us > 1.03 * (event.wait_us ?? event.gap_us));
+  const lines = (parts, settings) => ({
+    type: "scatter",
+    mode: "lines",
+    yaxis: "y2",
+    x: parts.flatMap(([[x0], [x1]]) => [x0, x1, null]),
+    y: parts.flatMap(([[, y0], [, y1]]) => [y0, y1, null]),
+    hoverinfo: "skip",
+    line: settings,
+  });
+  const dots = (of, symbol, width) => ({
     type: "scatter",
     mode: "markers",
     yaxis: "y2",
-    x: of.map(([event]) => seconds(event.offset_us)),
-    y: of.map(([event]) => milliseconds(event.gap_us)),
-    hovertext: of.map(([event]) => describe(event, event.index + (event.count ?? 1), "chunks")),
+    x: of.map(({ at }) => at),
+    y: of.map(({ event }) => milliseconds(event.gap_us)),
+    hovertext: of.map(({ event }) => describe(event)),
     hovertemplate: "%{hovertext}<extra></extra>",
-    marker: { symbol, size: 7, color: of.map(([event]) => colours.get(keyOf(event))), line: { width: 0 } },
-    ...extra,
+    marker: { symbol, size: 7, color: of.map(({ event }) => colours.get(keyOf(event))), line: { width } },
   });
-  const merged = later.filter(([event]) => event.count > 1);
-  const single = later.filter(([event]) => !(event.count > 1));
-  const waits = later.filter(([event]) => event.wait_us !== undefined);
   return [
-    {
-      type: "scatter",
-      mode: "markers",
-      yaxis: "y2",
-      x: waits.map(([event]) => seconds(event.offset_us)),
-      y: waits.map(([event]) => milliseconds(event.wait_us)),
-      hoverinfo: "skip",
-      marker: { symbol: "line-ew", size: 12, line: { width: 1.5, color: colour("muted") } },
-    },
-    // How long a merged event reaches, at the height of its longest gap.
-    {
-      type: "scatter",
-      mode: "lines",
-      yaxis: "y2",
-      x: merged.flatMap(([event, steps]) => [seconds(event.offset_us), seconds(steps.at(-1)), null]),
-      y: merged.flatMap(([event]) => [milliseconds(event.gap_us), milliseconds(event.gap_us), null]),
-      hoverinfo: "skip",
-      line: { width: 1, color: colour("muted") },
-    },
-    dots("circle", single),
-    dots("diamond-open", merged, { marker: { symbol: "diamond-open", size: 8, color: merged.map(([event]) => colours.get(keyOf(event))), line: { width: 1.5 } } }),
+    lines(kept.map(({ event, at }) => [[at, milliseconds(event.wait_us)], [at, milliseconds(event.gap_us)]]), { width: 2, color: colour("consumer") }),
+    lines(merged.map(({ event, at, until }) => [[at, milliseconds(event.gap_us)], [seconds(until), milliseconds(event.gap_us)]]), { width: 1, color: colour("muted") }),
+    dots(single, "circle", 0),
+    dots(merged, "diamond-open", 1.5),
   ];
 }
 
@@ -128,7 +125,7 @@ function gaps(events, spans, colours) {
 function whoWaited(events) {
   const parts = { wait: [], consumer: [] };
   for (const event of events) {
-    if ((event.count ?? 1) > 1 || event.wait_us === undefined) continue;
+    if ((event.count ?? 1) !== 1 || event.wait_us === undefined) continue;
     const asked = event.offset_us - event.wait_us;
     parts.wait.push([asked, event.offset_us, event]);
     const kept = (event.gap_us ?? 0) - event.wait_us;
@@ -156,18 +153,19 @@ function layout(detail, events, end, options, hasStrip) {
   const gapAxis = options.gaps === "log" && times.length
     ? logTime(Math.min(...times), Math.max(...times))
     : { rangemode: "tozero", ticksuffix: " ms" };
+  const places = milestones(detail, end);
   return {
     height: 470,
-    margin: { l: 64, r: 16, t: 46, b: 34 },
+    margin: { l: 64, r: 16, t: 22 + 14 * Math.max(0, ...places.map((place) => place.level)), b: 30 },
     barmode: "overlay",
     bargap: 0,
     uirevision: `${options.unit} ${options.gaps}`,
     xaxis: axis({ range: [-0.01 * seconds(end), 1.015 * seconds(end)], ticksuffix: " s", anchor: hasStrip ? "y3" : "y2" }),
     yaxis: axis({ domain: [0.47, 1], title: title(options.unit === "chars" ? "characters" : "chunks"), rangemode: "tozero" }),
     yaxis2: axis({ domain: [hasStrip ? 0.12 : 0, 0.42], title: title("gap"), ...gapAxis }),
-    ...(hasStrip && { yaxis3: axis({ domain: [0, 0.07], range: [-0.5, 0.5], showticklabels: false, showgrid: false, fixedrange: true }) }),
-    shapes: [...stalls(detail), ...milestones(detail, end).map(line)],
-    annotations: milestones(detail, end).map(mark),
+    ...(hasStrip && { yaxis3: axis({ domain: [0, 0.07], range: [-0.5, 0.5], tickvals: [0], ticktext: ["spent by"], showgrid: false, fixedrange: true }) }),
+    shapes: [...stalls(detail, end), ...places.map(line)],
+    annotations: places.map((place) => mark(place, end)),
   };
 }
 
@@ -175,7 +173,7 @@ function title(text) {
   return { text, font: { size: 11, color: colour("muted") }, standoff: 6 };
 }
 
-function stalls(detail) {
+function stalls(detail, end) {
   return detail.events.filter((event) => event.type === "stall" && event.wait_us).map((event) => ({
     type: "rect",
     xref: "x",
@@ -187,7 +185,7 @@ function stalls(detail) {
     layer: "below",
     fillcolor: colour("stall"),
     line: { width: 0 },
-    label: { text: `stall ${micro(event.wait_us)}`, textposition: "top center", font: { size: 11, color: colour("failed") } },
+    label: 100 * event.wait_us > 7 * end && { text: `stall ${micro(event.wait_us)}`, textposition: "top center", font: { size: 11, color: colour("failed") } },
   }));
 }
 
@@ -226,15 +224,14 @@ function line({ offset, property, level }) {
   };
 }
 
-function mark({ offset, names, property, level }) {
-  const late = names.length > 0 && property === "failed";
+function mark({ offset, names, property, level }, end) {
   return {
     xref: "x",
     yref: "paper",
     x: seconds(offset),
     y: 1 + level * 0.035,
     yanchor: "bottom",
-    xanchor: late ? "right" : "left",
+    xanchor: offset > 0.8 * end ? "right" : "left",
     showarrow: false,
     text: label(`${names.join(", ")} ${duration(offset / 1000)}`),
     font: { size: 11, color: colour(property) },

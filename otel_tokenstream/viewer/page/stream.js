@@ -15,9 +15,9 @@ export function streamView(trace, span) {
   const legend = element("ul", { class: "legend", "aria-label": "Colours" });
   const head = element("div", {});
   const rest = element("div", {});
-  const drawing = panel("Picture",
+  const drawing = panel("Tokens over time",
     element("div", { class: "controls" }, legend,
-      choice("Height", options, "unit", [["chars", "characters"], ["chunks", "chunks"]], () => show()),
+      choice("Growth in", options, "unit", [["chars", "characters"], ["chunks", "chunks"]], () => show()),
       choice("Gaps", options, "gaps", [["log", "log"], ["linear", "linear"]], () => show())),
     chart,
     element("p", { class: "hint muted" }, "Drag to zoom, double-click to see all. The event table below has the same values."));
@@ -87,9 +87,8 @@ function keys(groups, detail) {
     ...groups.map((group) => key("line", group.name, { background: `var(--${group.property})` })),
     single && key("dot", "gap"),
     merged && key("diamond", "longest gap of a merged event"),
-    key("dash", merged ? "its longest wait" : "wait"),
-    single && key("line", "provider", { background: "var(--wait)" }),
-    single && key("line", "consumer", { background: "var(--consumer)" }),
+    single && key("line", "wait for the provider", { background: "var(--wait)" }),
+    single && key("line", "consumer’s time", { background: "var(--consumer)" }),
     detail.stream.stall_count > 0 && key("band", "stall"),
   ].filter(Boolean);
 }

@@ -54,7 +54,7 @@ function row(span, depth, earliest, whole, detail) {
   return element("li", { class: here ? "here" : null, "aria-current": here ? "true" : null },
     element("span", { class: "name", style: { "--depth": String(Math.min(depth, DEEPEST)) } }, name,
       element("span", { class: "muted" }, kind === "internal" || kind === "unspecified" ? "" : ` ${kind}`),
-      span.error_type && element("span", { class: "error-type" }, span.error_type)),
+      span.error_type && element("span", { class: "error-type", title: span.error_type }, String(span.error_type).split(".").at(-1))),
     element("span", { class: "track", "aria-hidden": "true" },
       element("span", { class: `extent ${kind}${state}`, style: { left: `${start}%`, width: `max(2px, ${width}%)` } })),
     element("span", { class: "number" }, duration(time)));

@@ -2,8 +2,8 @@
 
 Chunks are real litellm objects made beforehand, so that the loop itself costs next to nothing
 and what is measured is ours. Rounds alternate between bare and instrumented, in CPU time of the
-thread, so that a busy machine disturbs less; medians are over rounds. The cost off the read path (histogram records while metrics are collected) is measured
-apart, as CPU time of a collection.
+thread, so that a busy machine disturbs less; medians are over rounds. The cost off the read
+path, the histogram records while metrics are collected, is measured apart.
 """
 
 from __future__ import annotations

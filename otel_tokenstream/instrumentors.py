@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # untyped
 
 from otel_tokenstream.core.telemetry import telemetry_for
 from otel_tokenstream.settings import Configuration, Settings
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _PROVIDERS = ("tracer_provider", "meter_provider", "logger_provider")
 
 
-class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # it carries no types
+class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
     """Takes the three providers and every setting by name; see ``settings.Settings``."""
 
     configuration = Configuration

@@ -8,7 +8,6 @@ stream drops the proxy, and that ends the call.
 from __future__ import annotations
 
 import sys
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import attach, detach
@@ -48,8 +47,8 @@ class _Proxy:
         put(self, "_ts_anext", getattr(stream, "__anext__", None))
 
     # isinstance() asks for this; type() still tells the truth.
-    @property
-    def __class__(self) -> type:  # type: ignore[misc]  # typeshed has it writable
+    @property  # type: ignore[misc]  # typeshed has it writable
+    def __class__(self) -> type:
         return type(self._ts_stream)
 
     def __getattr__(self, name: str) -> Any:
@@ -233,10 +232,16 @@ _SPECIAL: dict[str, Callable[..., Any]] = {
 }
 
 
-@lru_cache(maxsize=128)
-def _proxy_class(stream_class: Any) -> type[_Proxy]:
-    methods = {name: method for name, method in _SPECIAL.items() if hasattr(stream_class, name)}
-    return type(f"{stream_class.__name__}Proxy", (_Proxy,), {"__slots__": (), **methods})
+_classes: dict[type, type[_Proxy]] = {}
+
+
+def _proxy_class(stream_class: type) -> type[_Proxy]:
+    known = _classes.get(stream_class)
+    if known is None:
+        methods = {name: method for name, method in _SPECIAL.items() if hasattr(stream_class, name)}
+        known = type(f"{stream_class.__name__}Proxy", (_Proxy,), {"__slots__": (), **methods})
+        _classes[stream_class] = known
+    return known
 
 
 def outcome_of(error: BaseException) -> str:

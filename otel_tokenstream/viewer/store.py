@@ -26,6 +26,8 @@ _logger = logging.getLogger(__name__)
 _WAITING_REQUESTS = 64
 _GROUP = 32
 _SWEEP_SECONDS = 60.0
+_LOG_BYTES = 8 * 2**20
+"""What SQLite keeps of its write-ahead log after folding it in; one large transaction may make it longer."""
 
 _Job = tuple["Rows", "Future[None]"]
 
@@ -86,6 +88,7 @@ class Store:
     def _run(self) -> None:
         connection = database.connect(self.path)
         connection.execute("PRAGMA synchronous = NORMAL")  # survives the process; a power cut may cost the last writes
+        connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         written = 0
         swept = float("-inf")
         try:

@@ -54,7 +54,9 @@ def test_no_other_host_is_answered(viewer: Viewer, host: str) -> None:
     assert streams(viewer) == []
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LocalHost:{port}", "127.0.0.1:{port}", "[::1]:{port}", "[::1]"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "LocalHost:{port}", "127.0.0.1:{port}", "[::1]:{port}", "[::1]"]
+)
 def test_the_machines_own_names_are_answered(viewer: Viewer, host: str) -> None:
     """With and without a port, for reading and for OTLP."""
     host = host.format(port=viewer.http_port)
@@ -62,7 +64,9 @@ def test_the_machines_own_names_are_answered(viewer: Viewer, host: str) -> None:
     assert write(viewer, Host=host).status == 200
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "http://127.0.0.1:1", "http://localhost:{port}", "null", ""])
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "http://127.0.0.1:1", "http://localhost:{port}", "null", ""]
+)
 def test_a_foreign_origin_neither_reads_nor_writes(viewer: Viewer, origin: str) -> None:
     """Also one on this machine, another port or name of it, and the opaque one of a sandboxed frame."""
     origin = origin.format(port=viewer.http_port)
@@ -103,7 +107,10 @@ def test_no_answer_permits_another_origin(viewer: Viewer) -> None:
         assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
 
 
-@pytest.mark.parametrize("path", ["/", "/page/app.js", "/page/plotly.min.js", "/api/streams", "/api/streams?limit=0", "/nothing", "/v1/traces"])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/page/app.js", "/page/plotly.min.js", "/api/streams", "/api/streams?limit=0", "/nothing", "/v1/traces"],
+)
 def test_every_answer_carries_the_policy(viewer: Viewer, path: str) -> None:
     """Pages, data, errors and refusals alike."""
     for answer in (read(viewer, path), read(viewer, path, Host="evil.example")):
@@ -132,7 +139,9 @@ def test_both_ports_listen_on_127_0_0_1_alone(viewer: Viewer) -> None:
             socket.create_connection(("127.0.0.2", port), timeout=5)
 
 
-@pytest.mark.parametrize("path", ["/page/../server.py", "/page/%2e%2e/server.py", "/page/..%2fserver.py", "/page/", "/server.py"])
+@pytest.mark.parametrize(
+    "path", ["/page/../server.py", "/page/%2e%2e/server.py", "/page/..%2fserver.py", "/page/", "/server.py"]
+)
 def test_only_the_pages_files_are_served(viewer: Viewer, path: str) -> None:
     """There is no path from the page's folder to any other."""
     assert ask(viewer, path).status == 404

@@ -88,9 +88,7 @@ def test_a_span_is_shown_as_it_was_sent(
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_metrics_and_log_records_arrive(
-    viewer: Viewer, application: Callable[..., Application], protocol: str
-) -> None:
+def test_metrics_and_log_records_arrive(viewer: Viewer, application: Callable[..., Application], protocol: str) -> None:
     """Gauges become now-figures, token events from the log a stream in progress."""
     app = application("shop", protocol)
     app.gauges(active=3, stalled=1)
@@ -169,7 +167,13 @@ def test_json_is_taken_with_hex_ids_and_numbers_in_strings(viewer: Viewer, encod
 def test_json_metrics_and_logs_are_taken(viewer: Viewer) -> None:
     """Numbers, histograms and records in JSON; an event name sent as an attribute counts."""
     point = {"timeUnixNano": str(START_NS), "asInt": "4"}
-    histogram = {"timeUnixNano": str(START_NS), "count": "2", "sum": 3, "bucketCounts": ["1", "1"], "explicitBounds": [1]}
+    histogram = {
+        "timeUnixNano": str(START_NS),
+        "count": "2",
+        "sum": 3,
+        "bucketCounts": ["1", "1"],
+        "explicitBounds": [1],
+    }
     metrics = [
         {"name": signals.STREAM_ACTIVE, "gauge": {"dataPoints": [point]}},
         {"name": signals.TIME_TO_FIRST_TOKEN, "histogram": {"dataPoints": [histogram], "aggregationTemporality": 2}},

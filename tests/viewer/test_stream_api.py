@@ -150,7 +150,11 @@ def test_the_surrounding_trace_is_told(viewer: Viewer, application: Callable[...
         app.log_ordinary("retrieved 3 passages")
     found = detail(viewer, ids(context))
     tree = {span["span_id"]: span for span in found["trace"]}
-    assert [span["name"] for span in found["trace"]] == ["ChainOfThought.forward", "Predict.forward", "chat gpt-4o-mini"]
+    assert [span["name"] for span in found["trace"]] == [
+        "ChainOfThought.forward",
+        "Predict.forward",
+        "chat gpt-4o-mini",
+    ]
     generation = tree[ids(context)[1]]
     assert generation["is_generation"] is True
     assert generation["kind"] == "client"
@@ -206,12 +210,12 @@ def test_a_viewer_with_open_pages_stops_at_once(tmp_path: Any) -> None:
     connection.close()
 
 
-def test_an_attribute_of_the_wrong_type_spoils_nothing(
-    viewer: Viewer, application: Callable[..., Application]
-) -> None:
+def test_an_attribute_of_the_wrong_type_spoils_nothing(viewer: Viewer, application: Callable[..., Application]) -> None:
     """Another sender may use our names for something else: the value is left out, the stream is shown."""
     app = application()
-    span = app.tracer.start_span("chat", attributes={signals.OUTCOME: True, signals.CHUNKS: "many", signals.OFFSETS_US: "x"})
+    span = app.tracer.start_span(
+        "chat", attributes={signals.OUTCOME: True, signals.CHUNKS: "many", signals.OFFSETS_US: "x"}
+    )
     span.add_event(signals.TOKEN_EVENT, {signals.AT_OFFSET_US: "soon", signals.AT_FIELD: 7, signals.AT_COUNT: 1.5})
     span.end()
     (listed,) = streams(viewer)

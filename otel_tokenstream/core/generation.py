@@ -87,6 +87,7 @@ class Generation:
         "__weakref__",
         "_block",
         "_keep_text",
+        "_last_read",
         "_live",
         "_milestones_left",
         "anchor",
@@ -119,6 +120,7 @@ class Generation:
         self.timeline = timeline
         self.context = context
         self._block: list[Row] = []
+        self._last_read: tuple[int, int, bool] | None = None
         self._live = recorder.live
         self.observed = recorder.observed
         self._keep_text = timeline.keeps_text
@@ -175,13 +177,12 @@ class Generation:
             asked = 0
 
     def blocked(self, asked: int, returned: int, *, finished: bool) -> None:
-        """Count a read that brought no chunk.
+        """Note the last read, which brought no chunk.
 
         What comes after the finish reason is the library's finishing work, not the model's:
         it is part of the total but neither a longest wait nor a stall.
         """
-        self._fold()
-        self.timeline.blocked(asked, returned, token_awaited=not (finished and self.finish_reasons))
+        self._last_read = (asked, returned, not (finished and self.finish_reasons))
 
     def end(self, outcome: str, error: BaseException | None = None, at: int = 0) -> None:
         """End the call once; ``at`` is when it ended, if that was not now."""
@@ -236,3 +237,6 @@ class Generation:
         self._fold()
         self.timeline.close(self._block)
         self._block = []
+        if self._last_read is not None:
+            asked, returned, token_awaited = self._last_read
+            self.timeline.blocked(asked, returned, token_awaited=token_awaited)

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 TEXT = "text"
 REASONING = "reasoning"
@@ -114,7 +114,7 @@ class Timeline:
         self._budget = budget
         self._stride = stride
         self._offsets_kept = offsets
-        self._next_offset = 0 if offsets else -1
+        self._next_offset = 0 if offsets else _NEVER
         self._step = 1
         self._stall_threshold = stall_threshold or _NEVER
         self._text_left = text_limit
@@ -147,15 +147,17 @@ class Timeline:
         waits_between = self.wait_total - self._first_wait - self._last_wait
         return self.gap_total - waits_between + self._last_kept
 
-    def extend(self, rows: Iterable[Row]) -> None:
+    def extend(self, rows: Sequence[Row]) -> None:
         """Take rows in the order of their arrival."""
-        # The hot loop of the whole package: it works on locals only.
-        counts, threshold = self.gap_counts, self._stall_threshold
-        chunks, last, content, next_offset = self.chunks, self.last_arrived, self.last_content, self._next_offset
-        wait_total, wait_max, gap_max = self.wait_total, self.wait_max, self.gap_max
+        # The hot loop of the whole package: locals only, and a branch where max() would be a call.
+        counts, last, chunks = self.gap_counts, self.last_arrived, self.chunks
+        wait_total, gap_max = self.wait_total, self.gap_max
+        # The wait from which on something is to be noted; none before the first token.
+        noted = min(self.wait_max, self._stall_threshold - 1) if self.last_content else _NEVER
         current, room = self._current()
+        kind, field = current.kind, current.field
         gap = wait = 0
-        for asked, arrived, kind, chars, field, text in rows:
+        for asked, arrived, row_kind, chars, row_field, text in rows:
             count = 0
             if asked:
                 count = 1
@@ -163,38 +165,41 @@ class Timeline:
                 wait_total += wait
                 if last:
                     gap = arrived - last
-                    gap_max = max(gap_max, gap)
+                    if gap > gap_max:
+                        gap_max = gap
                     units = (gap * _SCALE) >> _SHIFT
                     exponent = units.bit_length()
                     bucket = (exponent << 6) | ((units >> (exponent - 7)) & 63) if exponent > 6 else units
                     counts[bucket] = counts.get(bucket, 0) + 1
-                    if wait > wait_max and content:
-                        wait_max = wait
-                    if wait >= threshold and content:
-                        self._stall(arrived, gap, chunks, wait)
+                    if wait > noted:
+                        noted = self._long_wait(arrived, gap, chunks, wait)
                 else:
                     self.first_arrived, self._first_wait = arrived, wait
                 last = arrived
-                if chunks == next_offset:
-                    next_offset = self._offset(arrived)
                 chunks += 1
-            if kind != EMPTY:
-                content = arrived
-            if room > 0 and kind == current.kind and field == current.field:
-                current.gap = max(current.gap, gap)
-                current.wait = max(current.wait, wait)
+            if room > 0 and row_kind == kind and row_field == field:
+                if gap > current.gap:
+                    current.gap = gap
+                if wait > current.wait:
+                    current.wait = wait
                 current.chars += chars
                 current.count += count
                 room -= count
             else:
-                self.events.append(TokenEvent(arrived, gap, chunks - 1, wait, chars, count, kind, field))
+                self.events.append(TokenEvent(arrived, gap, chunks - 1, wait, chars, count, row_kind, row_field))
                 if len(self.events) > self._budget:
                     self._merge_neighbours()
                 current, room = self._current()
+                kind, field = current.kind, current.field
+                if noted == _NEVER and row_kind != EMPTY:
+                    noted = min(self.wait_max, self._stall_threshold - 1)
             if text and self._text_left > 0:
                 self._keep(current, text)
-        self.chunks, self.last_arrived, self.last_content = chunks, last, content
-        self.wait_total, self.wait_max, self.gap_max = wait_total, wait_max, gap_max
+        if self._next_offset < chunks:
+            self._keep_offsets(rows)
+        self.last_arrived, self.chunks = last, chunks
+        self.wait_total, self.gap_max = wait_total, gap_max
+        self.last_content = next((row[1] for row in reversed(rows) if row[2] != EMPTY), self.last_content)
 
     def _current(self) -> tuple[TokenEvent, int]:
         """Return the event that is filled now and the chunks it may still take; the first chunk stays alone."""
@@ -203,7 +208,7 @@ class Timeline:
         current = self.events[-1]
         return current, self._stride - current.count if current.index else 0
 
-    def close(self, rows: Iterable[Row]) -> None:
+    def close(self, rows: Sequence[Row]) -> None:
         """Take the rows of the last chunk, in events of their own."""
         self._budget, self._stride = _NEVER, 0
         self.extend(rows)
@@ -215,9 +220,7 @@ class Timeline:
         if self.last_arrived:
             self._last_kept = asked - self.last_arrived
         if self.last_content and token_awaited:
-            self.wait_max = max(self.wait_max, wait)
-            if wait >= self._stall_threshold:
-                self._stall(returned, returned - self.last_arrived, self.chunks, wait)
+            self._long_wait(returned, returned - self.last_arrived, self.chunks, wait)
 
     def gap_percentile(self, share: float) -> int:
         """Return the gap below which ``share`` of all gaps lie, in ns; off by less than 0.8 %."""
@@ -251,15 +254,23 @@ class Timeline:
                 break
         self.events[:] = [first, *rest]
 
-    def _offset(self, arrived: int) -> int:
-        """Keep an arrival and return the index of the next one to keep."""
-        if len(self.offsets) == self._offsets_kept:
-            self.offsets = self.offsets[::2]
-            self._step *= 2
-        if self._next_offset % self._step == 0:
-            self.offsets.append(arrived)
-        self._next_offset += self._step - self._next_offset % self._step
-        return self._next_offset
+    def _keep_offsets(self, rows: Sequence[Row]) -> None:
+        arrivals = [row[1] for row in rows if row[0]]
+        for index, arrived in enumerate(arrivals, self.chunks):
+            if index == self._next_offset:
+                if len(self.offsets) == self._offsets_kept:
+                    self.offsets = self.offsets[::2]
+                    self._step *= 2
+                if index % self._step == 0:
+                    self.offsets.append(arrived)
+                self._next_offset += self._step - index % self._step
+
+    def _long_wait(self, arrived: int, gap: int, index: int, wait: int) -> int:
+        """Note a wait and return the one from which on the next is to be noted."""
+        self.wait_max = max(self.wait_max, wait)
+        if wait >= self._stall_threshold:
+            self._stall(arrived, gap, index, wait)
+        return min(self.wait_max, self._stall_threshold - 1)
 
     def _stall(self, arrived: int, gap: int, index: int, wait: int) -> None:
         self.stall_count += 1

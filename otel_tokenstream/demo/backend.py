@@ -60,7 +60,8 @@ def _local(children: Children) -> Backend:
         "--model": str(weights),
         "--model_alias": LOCAL_MODEL,
         "--chat_format": "gemma",
-        "--n_ctx": "4096",
+        "--n_ctx": "2048",
+        "--logits_all": "false",  # the default keeps gigabytes of them
         "--host": HOST,
         "--port": str(port),
         # Without it a second request ends the first one's stream.
@@ -70,7 +71,8 @@ def _local(children: Children) -> Backend:
     process = children.start("local model", command, dict(os.environ))
     base_url = f"http://{HOST}:{port}/v1"
     children.ready("local model", process, f"{base_url}/models", within=120)
-    environment = {"DEMO_MODEL": f"openai/{LOCAL_MODEL}", "DEMO_BASE_URL": base_url, "DEMO_API_KEY": "none"}
+    # By this prefix DSPy limits answers with max_tokens, the only limit this server knows.
+    environment = {"DEMO_MODEL": f"hosted_vllm/{LOCAL_MODEL}", "DEMO_BASE_URL": base_url, "DEMO_API_KEY": "none"}
     return Backend(f"Gemma 3 270M at {base_url}", environment)
 
 

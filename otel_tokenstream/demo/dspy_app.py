@@ -7,7 +7,7 @@ DEMO_MODEL, DEMO_BASE_URL and DEMO_API_KEY say whom to ask.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import dspy
 from dspy.streaming import StatusMessage, StreamListener, StreamResponse
@@ -23,12 +23,7 @@ CONNECTION = {
 }
 
 
-class Classify(dspy.Signature):
-    """Sort a reader's letter."""
-
-    letter: str = dspy.InputField()
-    subject: Literal["praise", "complaint", "question"] = dspy.OutputField()
-    reply: str = dspy.OutputField(desc="one friendly paragraph")
+LETTER = "letter -> subject: Literal['praise', 'complaint', 'question'], reply: str"
 
 
 def get_weather(city: str) -> str:
@@ -37,7 +32,7 @@ def get_weather(city: str) -> str:
 
 
 def classify() -> None:
-    result = dspy.Predict(Classify)(letter="Why do streamed tokens sometimes stall in the middle of an answer?")
+    result = dspy.Predict(LETTER)(letter="Why do streamed tokens sometimes stall in the middle of an answer?")
     print(f"{result.subject}: {result.reply}")
 
 
@@ -78,7 +73,7 @@ def try_it(title: str, step: Callable[[], None]) -> None:
 
 
 def main() -> None:
-    lm = dspy.LM(os.environ.get("DEMO_MODEL", "openai/human"), max_tokens=500, cache=False, **CONNECTION)
+    lm = dspy.LM(os.environ.get("DEMO_MODEL", "openai/human"), max_tokens=300, cache=False, **CONNECTION)
     dspy.configure(lm=lm)
     try_it("Predict", classify)
     try_it("ChainOfThought", reason)

@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _OPENING, _CLOSING = "[[ ## ", " ## ]]"
-_HEADER = re.compile(r"\[\[ ## (\w+) ## \]\]")
-_NAME_SO_FAR = re.compile(r"\[\[ ## \w+")
-_WORD = re.compile(r"\w+")
+# The adapter knows no longest name; the bound is one of what is held back.
+_HEADER = re.compile(r"\[\[ ## (\w{1,255}) ## \]\]")
+_NAME_SO_FAR = re.compile(r"\[\[ ## \w{1,255}")
 _SPACE = re.compile(r"\s*")
 # What str.splitlines splits at, which is what ends a line for the adapter.
 _LINE_END = re.compile("[\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]")
@@ -30,7 +30,6 @@ class ChatParser:
         "_after_cr",
         "_candidate",
         "_indent",
-        "_naming",
         "_on_header_line",
         "_on_line_start",
         "_plain",
@@ -45,8 +44,7 @@ class ChatParser:
         self._unseen = set(fields)
         self._section: str | None = None
         self._text = Trimmer()
-        self._candidate: list[str] = []  # what may become a header
-        self._naming = False  # the candidate ends within its name, which has no bound
+        self._candidate = ""  # what may become a header
         self._indent = 0  # whitespace before the first character of the line
         self._on_line_start = True
         self._on_header_line = False
@@ -64,18 +62,14 @@ class ChatParser:
 
     def finish(self) -> list[Piece]:
         pieces: list[Piece] = []
-        self._content("".join(self._candidate), pieces)
-        self._candidate.clear()
+        self._content(self._candidate, pieces)
+        self._candidate = ""
         self._text.drop_space()
         return joined(pieces)
 
     def _scan(self, text: str) -> list[Piece]:
-        if self._naming and _WORD.fullmatch(text):
-            self._candidate.append(text)
-            return []
-        data = "".join(self._candidate) + text
-        self._candidate.clear()
-        self._naming = False
+        data = self._candidate + text
+        self._candidate = ""
         pieces: list[Piece] = []
         position = 1 if self._after_cr and data.startswith("\n") else 0
         self._after_cr = data.endswith("\r")
@@ -110,18 +104,11 @@ class ChatParser:
         if header := _HEADER.match(data, start):
             self._open(header, pieces)
             return header.end()
-        if self._may_become_header(data, start):
-            self._candidate.append(data[start:])
+        if _may_become_header(data, start):
+            self._candidate = data[start:]
             return len(data)
         self._on_line_start = False
         return start
-
-    def _may_become_header(self, data: str, start: int) -> bool:
-        name = _NAME_SO_FAR.match(data, start)
-        if name is None:
-            return _OPENING.startswith(data[start : start + len(_OPENING) + 1])
-        self._naming = name.end() == len(data)
-        return _CLOSING.startswith(data[name.end() : name.end() + len(_CLOSING) + 1])
 
     def _open(self, header: re.Match[str], pieces: list[Piece]) -> None:
         name = header[1]
@@ -138,3 +125,10 @@ class ChatParser:
     def _content(self, text: str, pieces: list[Piece]) -> None:
         if self._section is not None and (certain := self._text.add(text)):
             pieces.append((self._section, certain))
+
+
+def _may_become_header(data: str, start: int) -> bool:
+    name = _NAME_SO_FAR.match(data, start)
+    if name is None:
+        return _OPENING.startswith(data[start : start + len(_OPENING) + 1])
+    return _CLOSING.startswith(data[name.end() : name.end() + len(_CLOSING) + 1])

@@ -13,37 +13,44 @@ def joined(pieces: list[Piece]) -> list[Piece]:
     return [(field, "".join(text for _, text in group)) for field, group in groupby(pieces, key=itemgetter(0))]
 
 
+LONGEST_SPACE = 4096  # characters
+
+
 class Trimmer:
-    """``str.strip`` for a text that comes in parts: whitespace waits until it is known not to be the end."""
+    """``str.strip`` for a text that comes in parts: whitespace waits until it is known not to be the end.
+
+    Every full ``LONGEST_SPACE`` of it counts as text without waiting, which bounds what a model
+    can pile up that has lost its way.
+    """
 
     __slots__ = ("_space", "started")
 
     def __init__(self) -> None:
         self.started = False
-        # A list, because a string that grows with every chunk is copied with every chunk.
-        self._space: list[str] = []
+        self._space = ""
 
     def add(self, text: str) -> str:
         """What is certain now of everything added so far."""
         body = text.rstrip()
-        if not body:
-            if self.started and text:
-                self._space.append(text)
-            return ""
-        after = text[len(body) :]
-        if not self.started:
-            body = body.lstrip()
-            self.started = True
-        elif self._space:
-            body = "".join(self._space) + body
-            self._space.clear()
-        if after:
-            self._space.append(after)
+        if body:
+            after = text[len(body) :]
+            if not self.started:
+                body = body.lstrip()
+                self.started = True
+            elif self._space:
+                body = self._space + body
+            self._space = after
+        elif self.started:
+            self._space += text
+        if len(self._space) >= LONGEST_SPACE:
+            cut = len(self._space) // LONGEST_SPACE * LONGEST_SPACE
+            body += self._space[:cut]
+            self._space = self._space[cut:]
         return body
 
     def drop_space(self) -> None:
-        self._space.clear()
+        self._space = ""
 
     def restart(self) -> None:
         self.started = False
-        self._space.clear()
+        self._space = ""

@@ -9,14 +9,15 @@ from otel_tokenstream.fields.pieces import Piece, Trimmer, joined
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_LONGEST_TAG = 4096  # characters; longer ones are text, which bounds what is held back
-
+# Bounds of what is held back; a tag beyond them is text.
+_LONGEST_TAG = 8192
 _S = "[ \t\r\n]"
-_NAME = "[A-Za-z_:\x80-\U0010ffff][-.0-9A-Za-z_:\x80-\U0010ffff]*"
-_ATTRIBUTE = rf"""{_S}+{_NAME}{_S}*={_S}*(?:"[^"<]*"|'[^'<]*')"""
-_TAG = re.compile(rf"<(/?)({_NAME})((?:{_ATTRIBUTE})*){_S}*(/?)>")
+_GAP = _S + "{0,64}"
+_NAME = "[A-Za-z_:\x80-\U0010ffff][-.0-9A-Za-z_:\x80-\U0010ffff]{0,255}"
+_ATTRIBUTE = rf"""{_S}{_GAP}{_NAME}{_GAP}={_GAP}(?:"[^"<]*"|'[^'<]*')"""
+_TAG = re.compile(rf"<(/?)({_NAME})((?:{_ATTRIBUTE}){{0,32}}){_GAP}(/?)>")
 _TAG_SO_FAR = re.compile(
-    rf"""</?(?:{_NAME}(?:{_ATTRIBUTE})*(?:{_S}+(?:{_NAME}{_S}*(?:={_S}*(?:"[^"<]*|'[^'<]*)?)?)?)?/?)?"""
+    rf"""</?(?:{_NAME}(?:{_ATTRIBUTE}){{0,32}}(?:{_S}{_GAP}(?:{_NAME}{_GAP}(?:={_GAP}(?:(")[^"<]*|(')[^'<]*)?)?)?)?/?)?"""
 )
 _NAME_AND_VALUE = re.compile(rf"""({_NAME}){_S}*={_S}*(?:"([^"]*)"|'([^']*)')""")
 _REFERENCE = re.compile(r"&(?:#([0-9]{1,16})|#x([0-9a-fA-F]{1,16})|(amp|lt|gt|quot|apos));")
@@ -39,6 +40,7 @@ class XMLElementParser:
     """
 
     __slots__ = (
+        "_awaited",
         "_child_open",
         "_depth",
         "_fields",
@@ -56,7 +58,8 @@ class XMLElementParser:
         self.field: str | None = None
         self._fields = frozenset(fields)
         self._pieces: list[Piece] = []
-        self._held = ""
+        self._held = ""  # what may become a tag, a reference or the end of a section
+        self._awaited = ""  # the quote that ends the attribute value in which the held tag breaks off
         self._text = Trimmer()
         self._top: str | None = None  # name of the outermost open element
         self._depth = 0  # open elements of that name: the only ones whose end matters
@@ -72,8 +75,11 @@ class XMLElementParser:
                 return []
             certain = self._text.add(text)
             return [(self.field, certain)] if certain else []
+        if self._awaited and not (self._awaited in text or "<" in text) and len(self._held) + len(text) < _LONGEST_TAG:
+            self._held += text
+            return []
         data = self._held + text
-        self._held = ""
+        self._held = self._awaited = ""
         position = 0
         while position < len(data):
             position = self._step(self, data, position)
@@ -121,8 +127,10 @@ class XMLElementParser:
         if tag and tag.end() - mark <= _LONGEST_TAG:
             self._tag(tag)
             return tag.end()
-        if len(data) - mark < _LONGEST_TAG and _TAG_SO_FAR.fullmatch(data, mark):
+        so_far = _TAG_SO_FAR.fullmatch(data, mark) if len(data) - mark < _LONGEST_TAG else None
+        if so_far:
             self._held = data[mark:]
+            self._awaited = so_far[1] or so_far[2] or ""
             return len(data)
         self._add("<")
         return mark + 1

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from browser import Browser
 from scenes import Application
 
 from otel_tokenstream.viewer import running
@@ -32,3 +33,19 @@ def application(viewer: Viewer) -> Iterator[Callable[..., Application]]:
     yield start
     for each in started:
         each.close()
+
+
+@pytest.fixture(scope="module")
+def started_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def browser(started_browser: Browser) -> Iterator[Browser]:
+    """Whatever a test does, the page must leave the console empty: no error, no policy violation."""
+    started_browser.prefer("light")
+    started_browser.console()
+    yield started_browser
+    assert started_browser.console() == []

@@ -5,7 +5,6 @@ import sqlite3
 import stat
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +19,8 @@ from otel_tokenstream.viewer.store import NotStoredError, Store
 from otel_tokenstream.viewer.streams import newest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 def generation(number: int, text: Any = "") -> Span:
@@ -190,10 +190,13 @@ def test_a_busy_store_refuses_instead_of_growing(tmp_path: Path) -> None:
     store = Store(path)
     other = database.connect(path)
     other.execute("BEGIN IMMEDIATE")
-    submit: Callable[[int], object] = lambda number: store.submit(Rows(spans=[generation(number)]))  # noqa: E731
-    with pytest.raises(NotStoredError, match="wait"):
+
+    def flood() -> None:
         for number in range(200):
-            submit(number)
+            store.submit(Rows(spans=[generation(number)]))
+
+    with pytest.raises(NotStoredError, match="wait"):
+        flood()
     other.execute("COMMIT")
     other.close()
     store.close()

@@ -99,5 +99,6 @@ class ExchangeLog:
         with self._changed:
             if not self._changed.wait_for(done, within):
                 states = [f"{exchange.model}: {exchange.ended}" for exchange in self._exchanges]
-                raise TimeoutError(f"expected {count} requests to have ended within {within} s, have {states}")
+                msg = f"expected {count} requests to have ended within {within} s, have {states}"
+                raise TimeoutError(msg)
             return list(self._exchanges)

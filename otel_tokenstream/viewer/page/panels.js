@@ -68,7 +68,7 @@ export function contentPanel(detail) {
   if (events.length === 0) return null;
   const properties = new Map(groupsOf(detail).flatMap((group) => group.events.map((event) => [event, group.property])));
   return panel("Text",
-    element("p", { class: "text", tabindex: "0" }, events.map((event) =>
+    element("p", { class: "content", tabindex: "0" }, events.map((event) =>
       element("span", { style: { "border-color": `var(--${properties.get(event)})` }, title: `${micro(event.offset_us)}${event.field ? `, ${event.field}` : ""}` }, event.text))));
 }
 

@@ -45,6 +45,7 @@ function growth(events, spans, colours, unit) {
       line.y.push(height);
       line.text.push(text);
     };
+    if (line.x.length > 0 && keyOf(events[index - 1]) !== key) point(null, null);
     const text = describe(event, `, ${total + size(event)} ${unit === "chars" ? "characters" : "chunks"} so far`);
     point(at, total, text);
     point(event.offset_us, total, text);
@@ -56,7 +57,6 @@ function growth(events, spans, colours, unit) {
       const first = 1 / event.count;
       steps.forEach((offset, step) => point(offset, total + size(event) * (first + ((1 - first) * step) / (steps.length - 1)), text));
     }
-    point(null, null);
     total += size(event);
     at = steps.at(-1);
   });

@@ -1,0 +1,113 @@
+# Everything happens in .venv, with the versions of constraints.txt. A second run finds it there.
+#
+#   make demo                              see it work: scripted provider, viewer, two programs
+#   make demo MODEL=local                  the same with a real model on this machine
+#   make demo MODEL=NAME [BASE_URL=URL] [API_KEY_ENV=VARIABLE]    the same with any provider
+#   make demo CHECK=1                      ends by itself, with an exit code
+#   make test [ARGS=...]                   all tests but the slow ones; ARGS goes to pytest
+#   make test-slow                         the tests with the real model and other long ones
+#   make test-oldest                       the patches against the oldest versions they are for
+#   make check                             lint, format, types, layers, generated files
+#   make bench                             measurements, printed
+#   make docs                              the generated parts of the documentation
+#   make pins                              newest versions into the constraints files
+#   make clean
+
+PYTHON ?= python3 python3.13 python3.12 python3.11 python3.10 python3.14 python
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/otel-tokenstream
+INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+LLAMA := $(shell sed -n 's/^llama-cpp-python==\([^ ;]*\).*/\1/p' constraints.txt)
+LLAMA_WHEELS = $(CACHE)/wheels/llama-cpp-python-$(LLAMA)-$(shell .venv/bin/python -c \
+  'import sys, sysconfig; print(sys.implementation.cache_tag, sysconfig.get_platform(), sep="-")')
+
+.PHONY: demo test test-slow test-oldest check bench docs pins clean browser
+.DELETE_ON_ERROR:
+
+demo: $(if $(filter local,$(MODEL)),.venv/local,.venv/demo)
+	@.venv/bin/otel-tokenstream demo $(if $(MODEL),--model '$(MODEL)') $(if $(BASE_URL),--base-url '$(BASE_URL)') \
+	  $(if $(API_KEY_ENV),--api-key-env '$(API_KEY_ENV)') $(if $(filter-out 0 no,$(CHECK)),--check)
+
+test: .venv/test browser
+	.venv/bin/python -m pytest $(ARGS)
+
+test-slow: .venv/test .venv/local browser
+	.venv/bin/python -m pytest -m slow $(ARGS)
+
+test-oldest: .venv/oldest/ready
+	.venv/oldest/bin/python -m pytest tests/patches $(ARGS)
+
+check: .venv/dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-cache --quiet
+	.venv/bin/python docs/generate.py --check
+
+bench: .venv/test
+	@for script in benchmarks/*.py; do echo "== $$script"; .venv/bin/python "$$script" || exit 1; done
+
+docs: .venv/demo
+	.venv/bin/python docs/generate.py
+
+# --- Environments ------------------------------------------------------------------------------
+
+.venv/made:
+	@rm -rf .venv
+	@for python in $(PYTHON); do \
+	  if "$$python" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then \
+	    echo "Making .venv with $$("$$python" --version)"; \
+	    "$$python" -m venv .venv && touch $@ && exit 0; \
+	  fi; \
+	done; \
+	echo 'No Python 3.10 or newer with its venv module was found. Install one (on Debian and Ubuntu:' >&2; \
+	echo 'apt-get install python3 python3-venv), or name one: make PYTHON=/path/to/python3' >&2; exit 1
+
+.venv/demo .venv/test .venv/dev: .venv/%: .venv/made pyproject.toml constraints.txt
+	@echo 'Installing into .venv what "$*" needs; the first time takes some minutes'
+	@$(INSTALL) --editable '.[$*]' && touch $@
+
+# llama.cpp is built once and kept. Not tuned to this processor, so that the wheel also runs on another.
+.venv/local: .venv/made pyproject.toml constraints.txt
+	@if ! ls $(LLAMA_WHEELS)/*.whl >/dev/null 2>&1; then \
+	  if ! command -v c++ >/dev/null || ! command -v cc >/dev/null; then \
+	    echo 'The local model needs a C and C++ compiler to build llama.cpp. Install one (on Debian and' >&2; \
+	    echo 'Ubuntu: apt-get install build-essential), then run this again.' >&2; exit 1; \
+	  fi; \
+	  echo 'Building llama.cpp once; on two cores that takes about ten minutes'; \
+	  CMAKE_ARGS='-DGGML_NATIVE=OFF $(CMAKE_ARGS)' .venv/bin/python -m pip wheel --quiet --disable-pip-version-check \
+	    --no-deps --no-cache-dir --wheel-dir $(LLAMA_WHEELS) llama-cpp-python==$(LLAMA) || exit 1; \
+	fi
+	@echo 'Installing into .venv what the demo with the local model needs'
+	@$(INSTALL) --find-links $(LLAMA_WHEELS) --editable '.[demo,local]' && touch $@
+
+.venv/oldest/ready: .venv/made pyproject.toml constraints-oldest.txt
+	@echo 'Installing the oldest versions into .venv/oldest'
+	@rm -rf .venv/oldest && .venv/bin/python -m venv .venv/oldest
+	@.venv/oldest/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints-oldest.txt --editable '.[test]' && touch $@
+
+browser:
+	@if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; then \
+	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	    echo 'Installing chromium for the tests of the page'; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+	      chromium chromium-driver >/dev/null; \
+	  else \
+	    echo 'The tests of the page need chromium and chromedriver (on Debian: apt-get install chromium' >&2; \
+	    echo 'chromium-driver) and fail without them.' >&2; \
+	  fi; \
+	fi
+
+# For every supported Python at once; both files are for pip, which knows the markers in them.
+pins: .venv/made
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-annotate \
+	  --custom-compile-command 'make pins' --extra dev --extra local --upgrade pyproject.toml --output-file constraints.txt
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-annotate \
+	  --custom-compile-command 'make pins' --extra test --resolution lowest-direct --upgrade pyproject.toml \
+	  --output-file constraints-oldest.txt
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

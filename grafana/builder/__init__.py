@@ -1,0 +1,1 @@
+"""Writes the dashboards and the Grafana-managed alerts: ``python -m grafana.builder``."""

@@ -20,7 +20,7 @@ from otel_tokenstream.core import streams
 from otel_tokenstream.core.generation import Request
 from otel_tokenstream.core.telemetry import Telemetry
 from otel_tokenstream.fields import parser_for
-from otel_tokenstream.patches.litellm import _reader
+from otel_tokenstream.patches.litellm.chat import reader
 from otel_tokenstream.settings import Settings
 
 
@@ -30,7 +30,7 @@ def instrument(telemetry, *, fields=False):
         if fields and call.observed:
             call.parser = parser_for("chat", ("reasoning", "answer"))
         call.asked = 0
-        return streams.proxy(source, call, _reader(call) if call.observed else None)
+        return streams.proxy(source, call, reader(call) if call.observed else None)
 
     return wrap
 

@@ -19,17 +19,46 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 
-SIGNALS_INTRODUCTION = f"""\
+SIGNALS = """\
 # What is recorded
 
 Generated from `otel_tokenstream/signals.py` by `make docs`.
 
-Instrumentation scope `{signals.SCOPE}`, schema `{signals.SCHEMA_URL}`. Names under `gen_ai.`,
+Instrumentation scope `{scope}`, schema `{schema}`. Names under `gen_ai.`,
 `server.` and `error.` are those of the OpenTelemetry GenAI semantic conventions; names under
 `tokenstream.` and `dspy.` are this package's own. A value that was not measured is absent: it is
 never replaced by a default. Durations are seconds in metrics and in the convention's attributes,
 integer milliseconds in the package's own span attributes, integer microseconds in events.
-"""
+
+## The span of a model call
+
+One span for each call of the application, of kind client, named after operation and model. It
+covers the library's retries and fallbacks, and ends when the stream ends, however it ends.
+
+{span_attributes}
+## The span of a DSPy module
+
+One internal span for each call of a module, named after its class; the parent of what the module calls.
+
+{module_attributes}
+## Events
+
+On the span when it ends, or as log records of the same name while the stream runs, or both, as
+`OTEL_TOKENSTREAM_EVENTS` says.
+
+{events}
+{event_attributes}
+## Metrics
+
+Independent of trace sampling, and recorded in the span's context, so that exemplars lead to traces.
+`OTEL_TOKENSTREAM_METRIC_NAMES` chooses between `gen_ai.client.operation.*` and `gen_ai.client.inference.*`.
+
+{metrics}
+## Advised bucket bounds
+
+In the unit of the histogram. A view of the application overrides them.
+
+{buckets}"""
 
 SETTINGS_INTRODUCTION = """\
 # Settings
@@ -91,31 +120,15 @@ def buckets() -> str:
 
 
 def signals_page() -> str:
-    return "\n".join(
-        (
-            SIGNALS_INTRODUCTION,
-            "## The span of a model call\n",
-            "One span for each call of the application, of kind client, named "
-            "`{gen_ai.operation.name} {gen_ai.request.model}`. It covers the library's retries and fallbacks "
-            "and ends when the stream ends, however it ends.\n",
-            span_attributes("gen_ai.", "server.", "error.", "tokenstream."),
-            "## The span of a DSPy module\n",
-            "One internal span for each call of a module, named after its class; parent of what the module calls.\n",
-            span_attributes("dspy."),
-            "## Events\n",
-            "On the span when it ends, or as log records of the same name while the stream runs, or both, "
-            "as `OTEL_TOKENSTREAM_EVENTS` says.\n",
-            events(),
-            attributes(signals.EVENT_ATTRIBUTES.values()),
-            "## Metrics\n",
-            "Independent of trace sampling, and recorded in the span's context, so that exemplars lead to traces. "
-            "`OTEL_TOKENSTREAM_METRIC_NAMES` chooses between `gen_ai.client.operation.*` and "
-            "`gen_ai.client.inference.*`.\n",
-            metrics(),
-            "## Advised bucket bounds\n",
-            "In the unit of the histogram. A view of the application overrides them.\n",
-            buckets(),
-        )
+    return SIGNALS.format(
+        scope=signals.SCOPE,
+        schema=signals.SCHEMA_URL,
+        span_attributes=span_attributes("gen_ai.", "server.", "error.", "tokenstream."),
+        module_attributes=span_attributes("dspy."),
+        events=events(),
+        event_attributes=attributes(signals.EVENT_ATTRIBUTES.values()),
+        metrics=metrics(),
+        buckets=buckets(),
     )
 
 
@@ -134,7 +147,7 @@ def settings_short() -> str:
 
 def settings_page() -> str:
     rows = [
-        (code(each.name), code(each.environment), default(each), each.allowed, each.zero or "–", each.brief)
+        (code(each.name), code(each.environment), default(each), each.allowed, each.zero, each.brief)
         for each in catalogue().values()
     ]
     head = ("Option", "Variable", "Default", "Allowed", "0 means", "Meaning")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from otel_tokenstream.core.telemetry import flush
 from otel_tokenstream.instrumentors import DSPyInstrumentor, LiteLLMInstrumentor
 from otel_tokenstream.settings import SettingError
 
-__all__ = ["DSPyInstrumentor", "LiteLLMInstrumentor", "SettingError"]
+__all__ = ["DSPyInstrumentor", "LiteLLMInstrumentor", "SettingError", "flush"]

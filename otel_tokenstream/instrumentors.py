@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # untyped
 
+from otel_tokenstream.coexistence import warn_of_duplicates
 from otel_tokenstream.core.telemetry import telemetry_for
 from otel_tokenstream.settings import Configuration, Settings
 
@@ -22,6 +23,7 @@ class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
     """Takes the three providers and every setting by name; see ``settings.Settings``."""
 
     configuration = Configuration
+    _library: str
     _requirement: str
     _table: PatchTable | None = None
 
@@ -44,6 +46,7 @@ class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
         lenient = kwargs.pop("lenient", False)
         providers = {name: kwargs.pop(name, None) for name in _PROVIDERS}
         settings = Settings.load(kwargs, lenient=lenient)
+        warn_of_duplicates(self._library, zero_code=lenient)
         self._table = self._patches()(telemetry_for(settings, **providers))
         self._table.apply()
 
@@ -59,6 +62,7 @@ class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
 class LiteLLMInstrumentor(_Instrumentor):
     """Spans, token events and metrics for the streams of litellm."""
 
+    _library = "litellm"
     _requirement = "litellm >= 1.60"
 
     def _patches(self) -> Callable[[Telemetry], PatchTable]:
@@ -70,6 +74,7 @@ class LiteLLMInstrumentor(_Instrumentor):
 class DSPyInstrumentor(_Instrumentor):
     """Spans for DSPy's modules, and for the model calls of its own engine."""
 
+    _library = "dspy"
     _requirement = "dspy >= 2.6.27"
 
     def _patches(self) -> Callable[[Telemetry], PatchTable]:

@@ -13,6 +13,7 @@ import math
 import os
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 from otel_tokenstream import environment
@@ -86,6 +87,41 @@ def _seconds(highest: float) -> tuple[str, Callable[[object], float]]:
         return number
 
     return f"seconds from 0 to {highest:g}", check
+
+
+@dataclass(frozen=True)
+class NamedHook:
+    """A function by its name, imported at its first use: a program's modules are not to be found before it runs."""
+
+    module: str
+    function: str
+
+    def __call__(self, text: str) -> str:
+        redacted: str = self._found()(text)
+        return redacted
+
+    @property
+    def longest(self) -> object:
+        """What a ``Redactor`` declares; a plain function declares nothing."""
+        return getattr(self._found(), "longest", None)
+
+    def _found(self) -> Any:
+        return getattr(import_module(self.module), self.function)
+
+
+def _hook() -> tuple[str, Callable[[object], Any]]:
+    def check(value: object) -> Any:
+        if isinstance(value, str):
+            module, colon, function = value.strip().partition(":")
+            if not (colon and function.isidentifier() and all(part.isidentifier() for part in module.split("."))):
+                raise ValueError
+            return NamedHook(module, function)
+        if value is not None and not callable(value):
+            raise TypeError
+        hash(value)  # settings are looked up by their values
+        return value
+
+    return "a function from str to str, or where one is as module:function", check
 
 
 def _setting(
@@ -169,6 +205,12 @@ class Settings:
         _boolean(),
         "Attribute the chunks of DSPy programs to output fields",
     )
+    request_usage: bool = _setting(
+        False,  # the default of a setting, named by its field
+        environment.OTEL_TOKENSTREAM_REQUEST_USAGE,
+        _boolean(),
+        "Ask providers to report the usage of every stream; the program is not shown what it did not ask for",
+    )
     model_limit: int = _setting(
         100,
         environment.OTEL_TOKENSTREAM_MODEL_LIMIT,
@@ -188,8 +230,22 @@ class Settings:
         environment.OTEL_TOKENSTREAM_CONTENT_LIMIT,
         _whole(1 << 24),
         "Text a span may carry in all, where content capture is on; the rest is left out",
-        unit="characters",
+        unit="bytes",
         zero="no text, only lengths",
+    )
+    content_value_limit: int = _setting(
+        8_192,
+        environment.OTEL_TOKENSTREAM_CONTENT_VALUE_LIMIT,
+        _whole(1 << 24),
+        "Text one attribute may carry; of a longer one the beginning is kept, and how much was left out",
+        unit="bytes",
+        zero="only the limit of the span holds",
+    )
+    redact: Callable[[str], str] | None = _setting(
+        None,
+        environment.OTEL_TOKENSTREAM_REDACT,
+        _hook(),
+        "Called on every text before it enters a signal; where it fails the text is left out",
     )
 
     @property
@@ -199,6 +255,16 @@ class Settings:
     @property
     def content_on_events(self) -> bool:
         return self.capture_content in ("EVENT_ONLY", "SPAN_AND_EVENT")
+
+    @property
+    def content_share(self) -> int:
+        """Bytes of text for the attributes of a span, and as many for its events if these have text as well."""
+        shared = self.content_on_spans and self.content_on_events and self.events in ("span", "both")
+        return self.content_limit // 2 if shared else self.content_limit
+
+    @property
+    def value_limit(self) -> int:
+        return self.content_value_limit or self.content_limit
 
     @property
     def stall_threshold_ns(self) -> int:
@@ -242,6 +308,7 @@ class Settings:
             raise SettingError("; ".join(problems))
         for problem in problems:
             _log_once(problem)
+        _withdraw_content(values)
         return cls(**values)
 
 
@@ -271,9 +338,12 @@ class Configuration:
     metric_names: str | None = None
     chunk_metrics: bool | None = None
     fields: bool | None = None
+    request_usage: bool | None = None
     model_limit: int | None = None
     capture_content: str | None = None
     content_limit: int | None = None
+    content_value_limit: int | None = None
+    redact: object = None
 
     def __init__(self, **options: object) -> None:
         problems: list[str] = []
@@ -286,6 +356,7 @@ class Configuration:
                 _take(known[key], key, value, values, problems)
         for problem in problems:
             _log_once(problem)
+        _withdraw_content(values)
         for name in known:
             setattr(self, name, values.get(name))
 
@@ -298,6 +369,12 @@ def _take(setting: Setting, key: str, value: object, values: dict[str, object], 
             setting.default
         )  # not a lower layer's value: a bad wish for content must not switch it on
         problems.append(f"{key}={value!r} is not allowed: it takes {setting.allowed} (default {setting.default})")
+
+
+def _withdraw_content(values: dict[str, object]) -> None:
+    """A redaction that is not to be had must let nothing out unredacted."""
+    if values.get("redact", values) is None:
+        values["capture_content"] = "NO_CONTENT"
 
 
 def _unknown(what: str, key: str, known: Mapping[str, object]) -> str:

@@ -130,8 +130,18 @@ USAGE_CACHE_WRITE = _span(
     "gen_ai.usage.cache_write.input_tokens", "int", "Prompt tokens written to the provider's cache", "{token}"
 )
 USAGE_REASONING = _span("gen_ai.usage.reasoning.output_tokens", "int", "Answer tokens spent on reasoning", "{token}")
-INPUT_MESSAGES = _span("gen_ai.input.messages", "string", "The prompt as JSON; only with content capture on")
-OUTPUT_MESSAGES = _span("gen_ai.output.messages", "string", "The answer as JSON; only with content capture on")
+USAGE_AUDIO_INPUT = _span("tokenstream.usage.audio.input_tokens", "int", "Prompt tokens that are audio", "{token}")
+USAGE_AUDIO_OUTPUT = _span("tokenstream.usage.audio.output_tokens", "int", "Answer tokens that are audio", "{token}")
+INPUT_MESSAGES = _span("gen_ai.input.messages", "string", "The prompt as JSON; only with content capture on spans")
+OUTPUT_MESSAGES = _span("gen_ai.output.messages", "string", "The answer as JSON; only with content capture on spans")
+SYSTEM_INSTRUCTIONS = _span(
+    "gen_ai.system_instructions",
+    "string",
+    "Instructions given apart from the messages, as JSON; only with content capture on spans",
+)
+TOOL_DEFINITIONS = _span(
+    "gen_ai.tool.definitions", "string", "The tools offered, as JSON; only with content capture on spans"
+)
 
 OUTCOME = _span(
     "tokenstream.outcome",
@@ -185,11 +195,17 @@ DSPY_SIGNATURE = _span("dspy.signature", "string", "Input and output fields of a
 
 # --- Events -------------------------------------------------------------------------------
 
-AT_OFFSET_US = _on_event("tokenstream.offset_us", "int", "Arrival since the call", "us")
+AT_OFFSET_US = _on_event("tokenstream.offset_us", "int", "Arrival since the call; of an attempt its start", "us")
 AT_GAP_US = _on_event(
-    "tokenstream.gap_us", "int", "Arrival since the chunk before; the longest one of a merged event", "us"
+    "tokenstream.gap_us",
+    "int",
+    "Since the one of its kind before: arrival to arrival of chunks, start to start of attempts; the longest one of a "
+    "merged event",
+    "us",
 )
-AT_INDEX = _on_event("tokenstream.index", "int", "Position of the (first) chunk in the stream, from 0")
+AT_INDEX = _on_event(
+    "tokenstream.index", "int", "Position, from 0: of the (first) chunk in the stream, of an attempt among attempts"
+)
 AT_WAIT_US = _on_event(
     "tokenstream.wait_us", "int", "Time the read was blocked; the longest one of a merged event", "us"
 )
@@ -202,6 +218,9 @@ AT_FIELD = _on_event("tokenstream.field", "string", "Output field of the program
 AT_TEXT = _on_event("tokenstream.text", "string", "The content itself; only with content capture on events")
 AT_NUMBER = _on_event("tokenstream.number", "int", "Number of the attempt, from 1")
 AT_MODEL = _on_event("tokenstream.model", "string", "Model of the attempt")
+AT_DURATION_US = _on_event(
+    "tokenstream.duration_us", "int", "Start of the attempt until it gave a stream or a whole answer, or failed", "us"
+)
 AT_ERROR_TYPE = _on_event("error.type", "string", "Class of the error that ended the attempt")
 
 _POSITION = (AT_OFFSET_US, AT_GAP_US, AT_INDEX)
@@ -220,8 +239,8 @@ STALL_EVENT = _event(
 )
 ATTEMPT_EVENT = _event(
     "tokenstream.attempt",
-    (*_POSITION, AT_NUMBER, AT_MODEL, AT_ERROR_TYPE),
-    "One request among several it took to answer the call",
+    (*_POSITION, AT_NUMBER, AT_MODEL, AT_DURATION_US, AT_ERROR_TYPE),
+    "One request among several it took to answer the call; its time is its start",
 )
 
 # --- Metrics ------------------------------------------------------------------------------
@@ -371,7 +390,7 @@ TOKENS = _metric(
     "tokenstream.tokens",
     "{token}",
     (*_MODEL, TOKEN_TYPE),
-    "Reported tokens by type: input, cached_input, output, reasoning; the second and last are part of the others",
+    "Reported tokens by type: input, output, and parts of them: cached_input, reasoning, audio_input, audio_output",
 )
 COST = _metric("counter", "tokenstream.cost", "USD", _MODEL, "Cost by the library's price table")
 STREAM_ACTIVE = _metric("gauge", "tokenstream.stream.active", "{stream}", _MODEL, "Streams open now")

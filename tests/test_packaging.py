@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import zero_code
 from opentelemetry.instrumentation.dependencies import get_dist_dependency_conflicts
 from packaging.requirements import Requirement
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "otel_tokenstream"
 BASE = {"opentelemetry-api", "opentelemetry-instrumentation", "wrapt"}
-SCRIPTS = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +74,6 @@ def on_base(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     code = f"import sys; sys.path.insert(0, {str(site)!r}); sys.argv = sys.argv[1:]; exec(sys.argv.pop(0))"
     command = [sys.executable, "-I", "-S", "-c", code, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-
-
-def zero_code(code: str, *flags: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    exporters = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
-    command = [str(SCRIPTS / "opentelemetry-instrument"), *flags, sys.executable, "-c", code]
-    return subprocess.run(
-        command, env={**os.environ, **exporters, **variables}, capture_output=True, text=True, check=False, timeout=60
-    )
 
 
 def test_the_wheel_has_every_file_of_the_package_and_no_other(wheel: Path) -> None:
@@ -134,20 +125,11 @@ def test_opentelemetry_instrument_finds_its_requirement_fulfilled() -> None:
     """One of the libraries is enough for the dependency check that precedes loading."""
     assert get_dist_dependency_conflicts(distribution("otel-tokenstream")) is None
     (extra,) = {
-        str(each.marker) for each in map(Requirement, distribution("otel-tokenstream").requires or ())
+        str(each.marker)
+        for each in map(Requirement, distribution("otel-tokenstream").requires or ())
         if each.marker is not None and each.marker.evaluate({"extra": "instruments-any"})
     }
     assert extra == 'extra == "instruments-any"'
-
-
-def test_opentelemetry_instrument_instruments_both_libraries() -> None:
-    """Nothing but the command is needed."""
-    code = (
-        "from otel_tokenstream import DSPyInstrumentor as D, LiteLLMInstrumentor as L;"
-        "print(D().is_instrumented_by_opentelemetry, L().is_instrumented_by_opentelemetry)"
-    )
-    run = zero_code(code)
-    assert (run.stdout, run.returncode) == ("True True\n", 0), run.stderr
 
 
 def test_environment_module_names_our_variables_only() -> None:
@@ -161,18 +143,15 @@ def test_environment_module_names_our_variables_only() -> None:
 
 
 def test_every_variable_is_a_flag_of_opentelemetry_instrument() -> None:
-    """The command's help lists each, and a flag reaches the program as its variable."""
-    command = [str(SCRIPTS / "opentelemetry-instrument"), "--help"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-    for name in dir(environment):
-        if name.startswith("OTEL_"):
-            assert f"--{name.removeprefix('OTEL_').lower()} " in shown
-    code = "import os; print(os.environ['OTEL_TOKENSTREAM_STALL_THRESHOLD'])"
-    assert zero_code(code, "--tokenstream_stall_threshold", "5").stdout == "5\n"
+    """The command's own help lists each."""
+    shown = zero_code.run("", "--help").stdout
+    flags = [f"--{name.removeprefix('OTEL_').lower()} " for name in dir(environment) if name.startswith("OTEL_")]
+    assert flags
+    assert not [flag for flag in flags if flag not in shown]
 
 
 def test_a_base_install_imports_and_instruments(base_site: Path) -> None:
-    """Without any extra the package loads, and an instrumentor says which library is missing."""
+    """Without any extra the package loads, and an instrumentor whose library is missing says so."""
     code = (
         "import otel_tokenstream;"
         "otel_tokenstream.LiteLLMInstrumentor().instrument();"
@@ -182,7 +161,7 @@ def test_a_base_install_imports_and_instruments(base_site: Path) -> None:
     assert run.returncode == 0, run.stderr
     imported = set(run.stdout.split()) - {"__main__"}
     assert imported <= {"opentelemetry", "otel_tokenstream", "packaging", "typing_extensions", "wrapt", "_wrapt"}
-    assert 'only instruments "litellm >= 1.60"' in run.stderr or 'requires any of' in run.stderr or "litellm" in run.stderr
+    assert '"litellm >= 1.60"' in run.stderr
 
 
 def test_importing_the_package_leaves_heavy_libraries_alone() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from grafana.builder.panels import UIDS, Panel, Row, choice, dashboard, labelled, thresholds
-from grafana.builder.queries import COMPARE, FIELD, FIELD_FIRST, FIRST_TOKEN, MODEL, PROVIDER
+from grafana.builder.promql import MODEL, PROVIDER
+from grafana.builder.queries import COMPARE, FIELD, FIELD_FIRST, FIRST_TOKEN
 from grafana.builder.variables import SERVICE
 
 _VALUES = f'label_values({{__name__=~"{FIRST_TOKEN}_count|{FIELD_FIRST}_count",service_name=~"$service"}}, $by)'

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from grafana.builder.panels import KEEP, UIDS, Panel, Row, dashboard, thresholds
-from grafana.builder.queries import MODEL, OVERVIEW, TRACES
+from grafana.builder.promql import MODEL
+from grafana.builder.queries import OVERVIEW, TRACES
 from grafana.builder.variables import CALLS, OBJECTIVES
 from otel_tokenstream import signals
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from grafana.builder.names import objectives
 from grafana.builder.panels import choice, labelled, typed
-from grafana.builder.queries import MODEL, PROVIDER, STREAMS
+from grafana.builder.promql import MODEL, PROVIDER
+from grafana.builder.queries import STREAMS
 from otel_tokenstream import signals
 
 SERVICE = labelled("service", "Service", f"label_values({STREAMS}, service_name)")

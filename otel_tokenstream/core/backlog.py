@@ -59,12 +59,12 @@ class Backlog:
         self._queue.clear()
         self._draining = threading.Lock()
 
-    def drain(self, *, within: float, pausing: bool) -> None:
-        """Record for at most ``within`` seconds; what is left stays queued."""
+    def drain(self, *, within: float, pausing: bool) -> bool:
+        """Record for at most ``within`` seconds and return whether nothing is left; a rest stays queued."""
         deadline = time.monotonic() + within
         # With several readers one drains and the others collect what is there.
         if not self._draining.acquire(blocking=not pausing):
-            return
+            return False
         try:
             while self._queue and time.monotonic() < deadline:
                 waiting = self._queue.popleft()
@@ -72,6 +72,7 @@ class Backlog:
                     self._queue.appendleft(waiting)
         finally:
             self._draining.release()
+        return not self._queue
 
     def _replay(self, waiting: _Waiting, deadline: float, *, pausing: bool) -> bool:
         """Whether all was recorded; what was is taken off."""

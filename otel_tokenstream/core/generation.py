@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from otel_tokenstream.core import open_calls
 from otel_tokenstream.core.guard import fault
-from otel_tokenstream.core.timeline import EMPTY, TEXT, Row, Timeline
+from otel_tokenstream.core.timeline import EMPTY, TEXT, TOOL_CALL, Row, Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, MutableSequence, Sequence
 
 COMPLETED = "completed"
 FAILED = "failed"
@@ -24,8 +25,13 @@ OUTCOMES = (COMPLETED, FAILED, CANCELLED, CLOSED, ABANDONED)
 # its rows one by one, and a small one keeps an open stream small.
 _BLOCK = 16
 FIELDS_KEPT = 32
+ATTEMPTS_KEPT = 8
+
+# A piece of a tool call: its position among the calls, id, name, and this part of its arguments.
+ToolCallPiece = tuple[int, "str | None", "str | None", str]
 
 now = time.perf_counter_ns
+_NOWHERE: deque[Row] = deque(maxlen=0)
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class Request:
     server_port: int | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     messages: object = None
+    system: object = None
+    tools: object = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,22 @@ class Usage:
     cache_read: int | None = None
     cache_write: int | None = None
     reasoning: int | None = None
+    audio_input: int | None = None
+    audio_output: int | None = None
     estimated: bool = False
+
+
+@dataclass
+class Attempt:
+    """One request among those it took to answer a call; times as the generation's, ``ended`` 0 while it runs."""
+
+    model: str
+    provider: str
+    started: int
+    ended: int = 0
+    error_type: str | None = None
+    invented: bool = False
+    """The library made the answer up, nobody was asked."""
 
 
 class Recorder(Protocol):
@@ -90,8 +113,11 @@ class Generation:
         "_last_read",
         "_live",
         "_milestones_left",
+        "_tool_call",
         "anchor",
         "asked",
+        "attempt_count",
+        "attempts",
         "cache_hit",
         "context",
         "cost_usd",
@@ -107,8 +133,10 @@ class Generation:
         "parser",
         "recorder",
         "request",
+        "rerouted",
         "response_id",
         "response_model",
+        "source",
         "started",
         "timeline",
         "usage",
@@ -119,19 +147,23 @@ class Generation:
         self.recorder = recorder
         self.timeline = timeline
         self.context = context
-        self._block: list[Row] = []
+        self._block: MutableSequence[Row] = []
         self._last_read: tuple[int, int, bool] | None = None
         self._live = recorder.live
         self.observed = recorder.observed
         self._keep_text = timeline.keeps_text
         self._milestones_left = True
+        self._tool_call = 0
         # (arrived, gap, index) of the chunk that brought the first content of its kind
         self.parser: Parser | None = None
         self.first_token: tuple[int, int, int] | None = None
         self.first_answer_token: tuple[int, int, int] | None = None
         self.field_first: dict[str, int] = {}
         self.outcome = ""
+        # Set by a reader when an error came as content, under a stream that ends as if all were well.
         self.error_type: str | None = None
+        self.attempts: list[Attempt] = []
+        self.attempt_count = 0
         self.finish_reasons: dict[int, str] = {}
         self.finish_reason_synthetic = False
         self.response_id: str | None = None
@@ -139,6 +171,9 @@ class Generation:
         self.usage: Usage | None = None
         self.cost_usd: float | None = None
         self.cache_hit = False
+        self.rerouted = False
+        # The library's own stream, where the caller holds another one around it.
+        self.source: Any = None
         self.ended = 0
         self.anchor = time.time_ns()
         # When the read that is pending now was asked for; 0 while the caller has the turn.
@@ -169,12 +204,48 @@ class Generation:
             if len(block) >= _BLOCK:
                 self._fold()
             return
-        pieces = self.parser.feed(text)
+        try:
+            pieces = self.parser.feed(text)
+        except Exception as problem:  # noqa: BLE001  # ours, not the user's
+            fault("finding fields", problem)
+            self.parser = None
+            Generation.text(self, asked, arrived, text)
+            return
         if not pieces:  # markup, or text that is not decided yet
             self.chunk(asked, arrived, TEXT, 0, None, None)
         for name, piece in pieces:
             self.chunk(asked, arrived, TEXT, len(piece), name, piece if self._keep_text else None)
             asked = 0
+
+    def generated(self, asked: int, arrived: int, kind: str, text: str, choice: int = 0) -> None:
+        """Take one chunk of other content: reasoning, a refusal, text of a further choice."""
+        # Of several choices, whose texts come by turns, events have the first one's.
+        self.chunk(asked, arrived, kind, len(text), None, text if self._keep_text and not choice else None)
+
+    def tool_calls(self, asked: int, arrived: int, pieces: Sequence[ToolCallPiece], choice: int = 0) -> None:
+        """Take one chunk of tool calls, of which several may be under way."""
+        arguments = "".join(piece[3] for piece in pieces)
+        # Text of calls that come by turns would be mixed up: events have the newest call's.
+        newest = all(piece[0] >= self._tool_call for piece in pieces)
+        self._tool_call = max((self._tool_call, *(piece[0] for piece in pieces)))
+        kept = arguments if self._keep_text and newest and not choice else None
+        self.chunk(asked, arrived, TOOL_CALL, len(arguments), None, kept)
+
+    def answered(self, message: object, choice: int = 0) -> None:
+        """Take an answer that came as a whole, as the library has it: a message, or a list of items."""
+
+    def attempted(self, attempt: Attempt) -> None:
+        """Count a request that was made for this call; of very many the first ones and the last are kept."""
+        self.attempt_count += 1
+        del self.attempts[ATTEMPTS_KEPT - 1 :]
+        self.attempts.append(attempt)
+
+    def answered_by(self, provider: str, address: str | None, port: int | None) -> None:
+        """Note who answered, where that is known only after the call was made."""
+        asked = self.request
+        if (asked.provider, asked.server_address, asked.server_port) != (provider, address, port):
+            self.request = replace(asked, provider=provider, server_address=address, server_port=port)
+            self.rerouted = True
 
     def blocked(self, asked: int, returned: int, *, finished: bool) -> None:
         """Note the last read, which brought no chunk.
@@ -190,17 +261,22 @@ class Generation:
             return
         self.ended = at or now()
         self.asked = 0
-        try:
-            self.outcome = self._truly(outcome)
-            if error is not None and self.outcome == FAILED:
-                self.error_type = type(error).__qualname__
-            self._close_timeline()
-            self.recorder.finish(self)
-        except Exception as problem:  # noqa: BLE001  # ours, not the user's
-            fault("the end of a stream", problem)
+        self.outcome = self._truly(outcome)
+        if error is not None and self.outcome == FAILED:
+            self.error_type = type(error).__qualname__
+        # What one step cannot do must not keep the next one from ending the span.
+        for step in (self._close_timeline, lambda: self.recorder.finish(self)):
+            try:
+                step()
+            except Exception as problem:  # noqa: BLE001  # ours, not the user's
+                fault("the end of a stream", problem)
+        # A caller may read on after an error: what comes then goes nowhere.
+        self._block, self._live, self._milestones_left, self.parser = _NOWHERE, None, False, None
 
     def _truly(self, outcome: str) -> str:
         """Tell a caller that left after the last content from one that left early."""
+        if self.error_type is not None and outcome == COMPLETED:
+            return FAILED
         if self.request.stream and self.finish_reasons and outcome in (CANCELLED, CLOSED, ABANDONED):
             return COMPLETED
         return outcome
@@ -226,8 +302,9 @@ class Generation:
         while newest > 0 and not block[newest][0]:
             newest -= 1
         if newest > 0:
-            self.timeline.extend(block[:newest])
+            rows = block[:newest]
             del block[:newest]
+            self.timeline.extend(rows)
 
     def _close_timeline(self) -> None:
         if self.parser is not None and self._block:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections import Counter
 from functools import wraps
 from typing import TYPE_CHECKING, TypeVar
@@ -32,9 +33,11 @@ def fault(where: str, error: Exception) -> None:
         _seen.add((where, name))
         _logger.warning(
             "otel-tokenstream failed in %s and goes on without it; the program is not affected. "
-            "Further faults of this kind are only counted (tokenstream.faults).",
+            "Further faults of this kind are only counted (tokenstream.faults).\n%s%s",
             where,
-            exc_info=error,
+            # Without the error's text: it may quote a prompt or an answer, and logs may be exported.
+            "".join(traceback.format_tb(error.__traceback__)),
+            name,
         )
 
 

@@ -8,6 +8,8 @@ from opentelemetry._logs import LogRecord, SeverityNumber
 
 from otel_tokenstream import signals
 from otel_tokenstream.core import summary
+from otel_tokenstream.core.event_text import LiveText
+from otel_tokenstream.core.redaction import kept_for
 from otel_tokenstream.core.timeline import Row, Timeline
 
 if TYPE_CHECKING:
@@ -23,11 +25,12 @@ _UNBOUNDED = 1 << 30
 class LiveLog:
     """One stream's log records. Rows of one kind and field that come within the interval share one."""
 
-    __slots__ = ("_emitted", "_labels", "_line", "_logger", "_with_text")
+    __slots__ = ("_emitted", "_labels", "_line", "_logger", "_text")
 
     def __init__(self, logger: Logger, call: Request, settings: Settings) -> None:
         self._logger = logger
-        self._with_text = settings.content_on_events
+        with_text = settings.content_on_events and settings.content_limit > 0
+        self._text = LiveText(settings) if with_text else None
         self._labels = {
             signals.OPERATION_NAME: call.operation,
             signals.PROVIDER_NAME: call.provider,
@@ -38,7 +41,7 @@ class LiveLog:
             budget=_UNBOUNDED,
             stride=_UNBOUNDED,
             stall_threshold=settings.stall_threshold_ns,
-            text_limit=settings.content_limit if self._with_text else 0,
+            text_limit=kept_for(settings.redact, settings.content_limit) if with_text else 0,
         )
 
     def __call__(self, call: Generation, row: Row) -> None:
@@ -59,11 +62,20 @@ class LiveLog:
         """Emit what waits for the interval to pass."""
         line = self._line
         for event in line.events:
-            self._emit(call, summary.token_event(call, event, with_text=self._with_text))
+            for told, text in ((event, ""),) if self._text is None else self._text.events(event):
+                self._emit(call, summary.token_event(call, told, text))
         for stall in line.stalls:
             self._emit(call, summary.stall_event(call, stall))
         line.events.clear()
         line.stalls.clear()
+
+    def close(self, call: Generation) -> None:
+        """Emit the rest, with what is known only at the end."""
+        self.flush(call)
+        for rest, text in () if self._text is None else self._text.close(self._line.text_missing):
+            self._emit(call, summary.token_event(call, rest, text))
+        for event in summary.attempt_events(call):
+            self._emit(call, event)
 
     def _emit(self, call: Generation, event: summary.Event) -> None:
         name, at, attributes = event

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from otel_tokenstream.core.guard import guarded
+from otel_tokenstream.core.guard import faults, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _open: dict[int, Generation] = {}
 _dropped: deque[tuple[Generation, int]] = deque()
 _collecting: set[int] = set()
-_at_exit: list[Callable[[], None]] = []
-_in_child: list[Callable[[], None]] = []
+_at_exit: list[Callable[[], object]] = []
+_in_child: list[Callable[[], None]] = [faults.clear]
 
 
 def add(call: Generation) -> None:
@@ -66,16 +66,17 @@ def finish_dropped() -> None:
         call.end("abandoned", at=at)
 
 
-def arm(flush: Callable[[], None]) -> None:
+def arm(flush: Callable[[], object]) -> None:
     """Run ``flush`` at exit, after all open calls were ended.
 
     Called when the first span is recorded and not at import: exit handlers run last in, first
     out, and the provider's own, which shuts its exporters down, must come after ours.
     """
-    if not _at_exit:
-        atexit.register(_finish_all)
     if flush not in _at_exit:
         _at_exit.append(flush)
+        # Once more for every further provider: its own handler was registered a moment ago.
+        atexit.unregister(_finish_all)
+        atexit.register(_finish_all)
 
 
 def after_fork(forget: Callable[[], None]) -> None:

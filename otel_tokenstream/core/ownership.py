@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from otel_tokenstream.core.generation import Generation
 
-_owner: ContextVar[Generation | None] = ContextVar("otel_tokenstream_owner", default=None)
+_owner: ContextVar[Owning | None] = ContextVar("otel_tokenstream_owner", default=None)
 
 # By this key the instrumentations built on opentelemetry-util-genai find that a call has its
 # inference span already. They look for an object of their own class, so it is used where that
@@ -24,38 +25,61 @@ _owner: ContextVar[Generation | None] = ContextVar("otel_tokenstream_owner", def
 _GENAI_KEY = "opentelemetry.genai.client.inference.context"
 _GENAI_MODULE = "opentelemetry.util.genai.invocation"
 
+_OUR_KEY = "otel_tokenstream_inference"
+_READ_KEY = "otel_tokenstream_read"
+
 
 def owner() -> Generation | None:
     """Return the generation within whose creating call we are, if any."""
-    return _owner.get()
+    owning = _owner.get()
+    # Tasks that the creating call left behind have copied its context and outlive it.
+    return owning.call if owning is not None and owning.active else None
+
+
+def reading(call: Generation) -> Context:
+    """Return the call's context, which is current during each read, with word of whose reads they are."""
+    return set_value(_READ_KEY, weakref.ref(call), call.context)
+
+
+def read_now() -> Generation | None:
+    """Return the generation within whose read we are, if any: its library makes a call in mid-stream."""
+    known: Any = get_value(_READ_KEY)
+    call: Generation | None = known and known()
+    return call if call is not None and call.asked and not call.ended else None
 
 
 def owned_elsewhere() -> bool:
     """Whether another GenAI instrumentation has a span for this call already."""
-    return get_value(_GENAI_KEY) is not None
+    known = get_value(_GENAI_KEY)
+    return known is not None and known is not get_value(_OUR_KEY)
 
 
 def mark(context: Context) -> Context:
     """Tell other GenAI instrumentations that the span in this context is the call's."""
-    data = getattr(sys.modules.get(_GENAI_MODULE), "InferenceData", None)
-    return context if data is None else set_value(_GENAI_KEY, data(), context)
+    inference = getattr(sys.modules.get(_GENAI_MODULE), "InferenceData", None)
+    if inference is None:
+        return context
+    data = inference()
+    return set_value(_OUR_KEY, data, set_value(_GENAI_KEY, data, context))
 
 
 class Owning:
     """Around the creating call only: its span is current and calls made inside belong to it."""
 
-    __slots__ = ("_attached", "_call", "_set")
+    __slots__ = ("_attached", "_set", "active", "call")
 
     def __init__(self, call: Generation) -> None:
-        self._call = call
+        self.call = call
+        self.active = True
 
     def __enter__(self) -> None:
-        self._set: Token[Generation | None] = _owner.set(self._call)
-        self._attached: Any = attach(self._call.context)
+        self._set: Token[Owning | None] = _owner.set(self)
+        self._attached: Any = attach(self.call.context)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.active = False
         # A coroutine that is dropped while pending unwinds in whatever context the collector
         # runs in: there is nothing of ours to restore there.
         if kind is None or not issubclass(kind, GeneratorExit):

@@ -31,14 +31,44 @@ def proxy(stream: Any, generation: Generation, read: Reader | None, close: Close
     ``read`` is None where nobody records: the proxy then only keeps the span's context current
     while the stream is read, so that the requests below it find their parent.
     """
-    return _proxy_class(type(stream))(stream, generation, read, close)
+    return _proxy_class(type(stream))(stream, generation, read, close, None)
+
+
+def filtered(proxy: Any, skip: Callable[[Any], bool]) -> None:
+    """Keep chunks from a proxy's reader as if the stream had none; ``skip`` must not raise."""
+    following, afollowing = proxy._ts_next, proxy._ts_anext  # noqa: SLF001  # a proxy's own names are out of its way
+
+    def next_kept() -> Any:
+        while skip(chunk := following()):
+            pass
+        return chunk
+
+    async def anext_kept() -> Any:
+        while skip(chunk := await afollowing()):
+            pass
+        return chunk
+
+    object.__setattr__(proxy, "_ts_next", following and next_kept)
+    object.__setattr__(proxy, "_ts_anext", afollowing and anext_kept)
 
 
 class _Proxy:
-    __slots__ = ("_ts_anext", "_ts_close", "_ts_generation", "_ts_next", "_ts_read", "_ts_stream")
+    __slots__ = (
+        "__weakref__",
+        "_ts_anext",
+        "_ts_close",
+        "_ts_generation",
+        "_ts_next",
+        "_ts_outer",
+        "_ts_read",
+        "_ts_stream",
+    )
 
-    def __init__(self, stream: Any, generation: Generation, read: Reader | None, close: Closer | None) -> None:
+    def __init__(
+        self, stream: Any, generation: Generation, read: Reader | None, close: Closer | None, outer: _Proxy | None
+    ) -> None:
         put = object.__setattr__
+        put(self, "_ts_outer", outer)
         put(self, "_ts_stream", stream)
         put(self, "_ts_generation", generation)
         put(self, "_ts_read", read)
@@ -77,8 +107,11 @@ class _Proxy:
     def __del__(self) -> None:
         try:
             generation = self._ts_generation
+            if generation.ended or self._ts_outer is not None:
+                return
         except AttributeError:
             return
+        self._ts_read_rest()
         open_calls.drop(generation)
 
     def _ts_end(self, outcome: str, error: BaseException | None = None) -> None:
@@ -89,11 +122,17 @@ class _Proxy:
         try:
             if generation.asked:
                 generation.blocked(generation.asked, at, finished=outcome == COMPLETED)
+        except Exception as problem:  # noqa: BLE001  # ours, not the user's
+            fault("the last read of a stream", problem)
+        self._ts_read_rest()
+        generation.end(outcome, error, at)
+
+    def _ts_read_rest(self) -> None:
+        try:
             if self._ts_close is not None:
                 self._ts_close(self._ts_stream)
         except Exception as problem:  # noqa: BLE001  # ours, not the user's
-            fault("the end of a stream", problem)
-        generation.end(outcome, error, at)
+            fault("reading an ended stream", problem)
 
     def _ts_failed(self, error: BaseException) -> None:
         self._ts_end(outcome_of(error), error)
@@ -130,13 +169,13 @@ def _aiter(self: _Proxy) -> Any:
 
 
 def _other_iterator(self: _Proxy, iterator: Any) -> Any:
-    """Some streams are iterated by an object of its own, which must keep this one alive: its drop is the end."""
+    """Some streams are iterated by an object of its own. It keeps this one alive, whose drop alone is the end."""
 
     def close(_: Any) -> None:
         if self._ts_close is not None:
             self._ts_close(self._ts_stream)
 
-    return proxy(iterator, self._ts_generation, self._ts_read, close)
+    return _proxy_class(type(iterator))(iterator, self._ts_generation, self._ts_read, close, self)
 
 
 def _next(self: _Proxy) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream import signals
-from otel_tokenstream.core.generation import FAILED, Generation, Request
+from otel_tokenstream.core.event_text import event_texts
+from otel_tokenstream.core.generation import FAILED, Attempt, Generation, Request
 from otel_tokenstream.core.timeline import TEXT, Stall, TokenEvent
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _SPAN_BASE = 160
 _TOKEN_BYTES = 232
 _FIELD_BYTES = 32
 _SPECIAL_BYTES = 150
+_ATTEMPT_BYTES = 300
 _OFFSET_BYTES = 8
 _FEWEST_OFFSETS = 40
 
@@ -45,6 +47,10 @@ def request_attributes(request: Request) -> dict[str, Any]:
 def response_attributes(call: Generation) -> dict[str, Any]:
     """What is known at the end. A value that was not measured is absent."""
     attributes: dict[str, Any] = {signals.OUTCOME: call.outcome}
+    if call.rerouted:
+        attributes[signals.PROVIDER_NAME] = call.request.provider
+        _put(attributes, signals.SERVER_ADDRESS, call.request.server_address)
+        _put(attributes, signals.SERVER_PORT, call.request.server_port)
     _put(attributes, signals.ERROR_TYPE, call.error_type)
     _put(attributes, signals.RESPONSE_ID, call.response_id)
     _put(attributes, signals.RESPONSE_MODEL, call.response_model)
@@ -52,6 +58,8 @@ def response_attributes(call: Generation) -> dict[str, Any]:
     reasons = [call.finish_reasons[index] for index in sorted(call.finish_reasons)]
     if reasons or call.outcome == FAILED:
         attributes[signals.FINISH_REASONS] = reasons or ["error"]
+    if call.attempt_count > 1:
+        attributes[signals.ATTEMPTS] = call.attempt_count
     if call.finish_reason_synthetic:
         attributes[signals.FINISH_REASON_SYNTHETIC] = True
     if call.cache_hit:
@@ -63,6 +71,8 @@ def response_attributes(call: Generation) -> dict[str, Any]:
         _put(attributes, signals.USAGE_CACHE_READ, usage.cache_read)
         _put(attributes, signals.USAGE_CACHE_WRITE, usage.cache_write)
         _put(attributes, signals.USAGE_REASONING, usage.reasoning)
+        _put(attributes, signals.USAGE_AUDIO_INPUT, usage.audio_input)
+        _put(attributes, signals.USAGE_AUDIO_OUTPUT, usage.audio_output)
         attributes[signals.USAGE_SOURCE] = "estimated" if usage.estimated else "provider"
     if call.request.stream:
         attributes.update(_stream_attributes(call))
@@ -108,7 +118,10 @@ def fit_events(call: Generation, settings: Settings, limit: int, attributes: dic
 
     Milestones and the longest stalls take at most half of the places.
     """
+    if not call.request.stream:
+        return list(attempt_events(call))[:limit]
     taken = _SPAN_BASE + _size(attributes) + _size(request_attributes(call.request))
+    taken += _ATTEMPT_BYTES * len(call.attempts)
     special = list(_special_events(call))[: limit // 2]
     room = SPAN_BYTES - taken - _SPECIAL_BYTES * len(special)
     per_event = _TOKEN_BYTES + (_FIELD_BYTES if call.field_first else 0)
@@ -121,7 +134,8 @@ def fit_events(call: Generation, settings: Settings, limit: int, attributes: dic
         if settings.offsets:
             room += (_FEWEST_OFFSETS * _OFFSET_BYTES) - per_event * len(tokens)
             attributes[signals.OFFSETS_US] = _offsets_us(call, max(room // _OFFSET_BYTES, _FEWEST_OFFSETS))
-    events = [token_event(call, event, with_text=settings.content_on_events) for event in tokens]
+    texts = event_texts(tokens, settings, call.timeline.text_missing) if settings.content_on_events else [""] * len(tokens)
+    events = [token_event(call, event, text) for event, text in zip(tokens, texts, strict=True)]
     return sorted(events + special, key=lambda event: event[1])
 
 
@@ -131,7 +145,7 @@ def _offsets_us(call: Generation, keep: int) -> list[int]:
     return [_us(point - call.started) for point in points[::step]]
 
 
-def token_event(call: Generation, event: TokenEvent, *, with_text: bool) -> Event:
+def token_event(call: Generation, event: TokenEvent, text: str = "") -> Event:
     attributes = _position(call, event.arrived, event.gap, event.index)
     attributes[signals.AT_WAIT_US] = _us(event.wait)
     attributes[signals.AT_CHARS] = event.chars
@@ -140,8 +154,8 @@ def token_event(call: Generation, event: TokenEvent, *, with_text: bool) -> Even
     if event.kind != TEXT:
         attributes[signals.AT_KIND] = event.kind
     _put(attributes, signals.AT_FIELD, event.field)
-    if with_text and event.text:
-        attributes[signals.AT_TEXT] = "".join(event.text)
+    if text:
+        attributes[signals.AT_TEXT] = text
     return signals.TOKEN_EVENT, event.arrived, attributes
 
 
@@ -155,11 +169,33 @@ def stall_event(call: Generation, stall: Stall) -> Event:
     return signals.STALL_EVENT, stall.arrived, attributes
 
 
+def attempt_events(call: Generation) -> Iterator[Event]:
+    """Yield an event for each request, in the order of their starts, if the call took more than one."""
+    if call.attempt_count < 2:
+        return
+    before = call.started
+    left_out = call.attempt_count - len(call.attempts)
+    for number, attempt in enumerate(call.attempts, 1):
+        numbered = number + left_out if attempt is call.attempts[-1] else number
+        yield signals.ATTEMPT_EVENT, attempt.started, _attempt(call, attempt, numbered, before)
+        before = attempt.started
+
+
+def _attempt(call: Generation, attempt: Attempt, number: int, before: int) -> dict[str, Any]:
+    attributes = _position(call, attempt.started, attempt.started - before, number - 1)
+    attributes[signals.AT_NUMBER] = number
+    attributes[signals.AT_MODEL] = attempt.model
+    attributes[signals.AT_DURATION_US] = _us((attempt.ended or call.ended) - attempt.started)
+    _put(attributes, signals.AT_ERROR_TYPE, attempt.error_type)
+    return attributes
+
+
 def _special_events(call: Generation) -> Iterator[Event]:
     if call.first_token is not None:
         yield milestone_event(call, signals.FIRST_TOKEN_EVENT, call.first_token)
     if call.first_answer_token is not None:
         yield milestone_event(call, signals.FIRST_ANSWER_TOKEN_EVENT, call.first_answer_token)
+    yield from attempt_events(call)
     for stall in sorted(call.timeline.stalls, key=lambda stall: -stall.wait):
         yield stall_event(call, stall)
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from functools import cache
+import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.context import attach, detach
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
 from otel_tokenstream import signals
 from otel_tokenstream.core import open_calls, ownership, summary
+from otel_tokenstream.core.capture import Captured
+from otel_tokenstream.core.content import span_attributes
 from otel_tokenstream.core.generation import FAILED, Generation, Request
-from otel_tokenstream.core.guard import guarded
+from otel_tokenstream.core.guard import fault, guarded
 from otel_tokenstream.core.instruments import Instruments
 from otel_tokenstream.core.live_log import LiveLog
+from otel_tokenstream.core.redaction import kept_for
 from otel_tokenstream.core.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -33,15 +36,47 @@ _SDK_EVENT_LIMIT = 128
 _LONGEST_EXIT_DRAIN = 5.0
 
 
-@cache
+_telemetries: dict[tuple[Any, ...], Telemetry] = {}
+_instruments: dict[MeterProvider | None, Instruments] = {}
+
+
 def telemetry_for(
     settings: Settings,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
     logger_provider: LoggerProvider | None = None,
 ) -> Telemetry:
-    """Return the one Telemetry for these: a second one would make every instrument and gauge twice."""
-    return Telemetry(settings, tracer_provider, meter_provider, logger_provider)
+    """Return the one Telemetry for these settings and providers."""
+    key = (settings, tracer_provider, meter_provider, logger_provider)
+    if key not in _telemetries:
+        _telemetries[key] = Telemetry(*key)
+    return _telemetries[key]
+
+
+def flush(timeout: float = 10.0) -> bool:
+    """Send everything recorded so far, within ``timeout`` seconds in all; for short scripts and frozen processes.
+
+    Returns whether all of it was handed over in time. Open streams stay open.
+    """
+    deadline = time.monotonic() + timeout
+    done = True
+    for telemetry in list(_telemetries.values()):
+        done = telemetry.flush(within=max(deadline - time.monotonic(), 0.0)) is True and done
+    for provider in _providers():
+        left = round((deadline - time.monotonic()) * 1_000)
+        done = left > 0 and _force_flush(provider, left) is True and done
+    return done
+
+
+def _providers() -> list[Any]:
+    given = [provider for key in _telemetries for provider in key[1:] if provider is not None]
+    found = [*given, trace.get_tracer_provider(), metrics.get_meter_provider(), _logs.get_logger_provider()]
+    return [provider for provider in dict.fromkeys(found) if hasattr(provider, "force_flush")]
+
+
+@guarded
+def _force_flush(provider: Any, milliseconds: int) -> bool:
+    return provider.force_flush(milliseconds) is not False
 
 
 class Telemetry:
@@ -57,19 +92,24 @@ class Telemetry:
         ours = version("otel-tokenstream")
         self.settings = settings
         self.tracer = trace.get_tracer(signals.SCOPE, ours, tracer_provider, signals.SCHEMA_URL)
-        meter = metrics.get_meter(signals.SCOPE, ours, meter_provider, signals.SCHEMA_URL)
-        self.instruments = Instruments(meter, settings)
+        if meter_provider not in _instruments:  # a second set would make every instrument and gauge twice
+            meter = metrics.get_meter(signals.SCOPE, ours, meter_provider, signals.SCHEMA_URL)
+            _instruments[meter_provider] = Instruments(meter, settings)
+        self.instruments = _instruments[meter_provider]
         self.logger = _logs.get_logger(signals.SCOPE, ours, logger_provider, signals.SCHEMA_URL)
         self._meter_provider = meter_provider
         self._logger_provider = logger_provider
 
-    def start(self, request: Request) -> Generation | None:
-        """Begin a generation under the current span; None where instrumentation is suppressed."""
+    def start(self, request: Request, continues: Generation | None = None) -> Generation | None:
+        """Begin a generation under the current span; None where instrumentation is suppressed.
+
+        It is linked to the one whose answer it ``continues``.
+        """
         if not is_instrumentation_enabled():
             return None
         settings = self.settings
         adopted = ownership.owned_elsewhere()
-        span = trace.get_current_span() if adopted else self._start_span(request)
+        span = trace.get_current_span() if adopted else self._start_span(request, continues)
         recorder: Recorder | Unrecorded = UNRECORDED
         live = settings.events in ("log", "both") and not _is_placeholder(
             self._logger_provider or _logs.get_logger_provider()
@@ -79,31 +119,37 @@ class Telemetry:
             open_calls.arm(self.flush)
             log = LiveLog(self.logger, request, settings) if live else None
             recorder = Recorder(self, span, log, adopted=adopted)
-        captured = settings.content_on_spans or settings.content_on_events
         timeline = Timeline(
             budget=max(settings.event_budget, 1),
             offsets=settings.offsets,
             stall_threshold=settings.stall_threshold_ns,
-            text_limit=settings.content_limit if captured else 0,
+            text_limit=kept_for(settings.redact, settings.content_share) if settings.content_on_events else 0,
         )
-        return Generation(request, recorder, timeline, ownership.mark(trace.set_span_in_context(span)))
+        context = ownership.mark(trace.set_span_in_context(span))
+        if settings.content_on_spans and span.is_recording():
+            call: Generation = Captured(request, recorder, timeline, context, settings)
+        else:
+            call = Generation(request, recorder, timeline, context)
+        call.context = ownership.reading(call)
+        return call
 
     def step(self, name: str, attributes: Mapping[str, Any] | None = None) -> Step:
         """Return a context manager for a span around work that is no model call."""
         return Step(self.tracer, name, attributes)
 
-    def _start_span(self, request: Request) -> Span:
+    def _start_span(self, request: Request, continues: Generation | None) -> Span:
         return self.tracer.start_span(
             f"{request.operation} {request.model}",
             kind=SpanKind.CLIENT,
             attributes=summary.request_attributes(request),
+            links=[Link(trace.get_current_span(continues.context).get_span_context())] if continues else None,
         )
 
     @guarded
-    def flush(self) -> None:
-        """Record what waits, for at most some seconds; the providers' own flush sends it."""
+    def flush(self, within: float = _LONGEST_EXIT_DRAIN) -> bool:
+        """Record what waits, for at most ``within`` seconds; the providers' own flush sends it."""
         open_calls.finish_dropped()
-        self.instruments.backlog.drain(within=_LONGEST_EXIT_DRAIN, pausing=False)
+        return self.instruments.backlog.drain(within=within, pausing=False)
 
 
 class Step:
@@ -174,29 +220,58 @@ class Recorder:
         self.live = live
 
     def finish(self, call: Generation) -> None:
-        try:
-            if self.live is not None:
-                self.live.flush(call)
-            if self._span.is_recording():
-                self._write_span(call)
-        finally:
-            if not self._adopted:
-                self._span.end(end_time=_wall(call, call.ended))
-        self._record_metrics(call)
+        # What one step cannot do must not keep the next ones from theirs.
+        for step in (
+            self._close_log,
+            self._write_outcome,
+            self._write_span,
+            self._write_content,
+            self._end_span,
+            self._record_metrics,
+        ):
+            try:
+                step(call)
+            except Exception as problem:  # noqa: BLE001  # ours, not the user's
+                fault(f"recording a call: {step.__name__}", problem)
+
+    def _close_log(self, call: Generation) -> None:
+        if self.live is not None:
+            self.live.close(call)
+
+    def _write_outcome(self, call: Generation) -> None:
+        self._span.set_attribute(signals.OUTCOME, call.outcome)
+        if call.error_type is not None:
+            self._span.set_attribute(signals.ERROR_TYPE, call.error_type)
+        if call.outcome == FAILED and not self._adopted:
+            self._span.set_status(Status(StatusCode.ERROR))
+
+    def _end_span(self, call: Generation) -> None:
+        if not self._adopted:
+            self._span.end(end_time=_wall(call, call.ended))
 
     def _write_span(self, call: Generation) -> None:
-        settings, span = self._telemetry.settings, self._span
+        if not self._span.is_recording():
+            return
         attributes = summary.response_attributes(call)
-        if call.request.stream and settings.events in ("span", "both") and settings.event_budget:
+        try:
+            self._write_events(call, attributes)
+        finally:
+            self._span.set_attributes(attributes)
+
+    def _write_content(self, call: Generation) -> None:
+        if isinstance(call, Captured):
+            self._span.set_attributes(span_attributes(call, self._telemetry.settings, _longest_value(self._span)))
+            call.transcript.release()
+
+    def _write_events(self, call: Generation, attributes: dict[str, Any]) -> None:
+        settings, span = self._telemetry.settings, self._span
+        if settings.events in ("span", "both") and settings.event_budget:
             limit = min(settings.event_budget, _event_limit(span))
             for name, at, event in summary.fit_events(call, settings, limit, attributes):
                 span.add_event(name, event, _wall(call, at))
             merged = attributes.get(signals.EVENT_MERGED)
             if merged:
                 self._telemetry.instruments.count(signals.EVENTS_MERGED, merged, {})
-        if call.outcome == FAILED and not self._adopted:
-            span.set_status(Status(StatusCode.ERROR))
-        span.set_attributes(attributes)
 
     def _record_metrics(self, call: Generation) -> None:
         record, instruments = self._telemetry.instruments.record, self._telemetry.instruments
@@ -258,6 +333,8 @@ class Recorder:
             ("cached_input", usage.cache_read),
             ("output", usage.output),
             ("reasoning", usage.reasoning),
+            ("audio_input", usage.audio_input),
+            ("audio_output", usage.audio_output),
         ):
             if counted is not None:
                 instruments.count(signals.TOKENS, counted, {**model, signals.TOKEN_TYPE: kind}, context)
@@ -270,6 +347,12 @@ def _wall(call: Generation, at: int) -> int:
 def _is_placeholder(provider: object) -> bool:
     """Whether a provider is the API's own, which leads nowhere."""
     return type(provider).__module__.startswith(("opentelemetry.metrics", "opentelemetry._logs"))
+
+
+def _longest_value(span: Span) -> int:
+    """Return how long the SDK lets an attribute be; JSON that it cuts is none any more."""
+    limit = getattr(getattr(span, "_limits", None), "max_span_attribute_length", None)
+    return 1 << 30 if limit is None else int(limit)
 
 
 def _event_limit(span: Span) -> int:

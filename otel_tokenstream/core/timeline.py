@@ -6,6 +6,8 @@ from array import array
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from otel_tokenstream.core.text import head, size
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -28,13 +30,24 @@ _NEVER = 1 << 62
 # than 0.8 %. The unit makes 10 ms a power of two, so that the usual histogram bounds (10 ms
 # times any power of two, 0.25 s, 2.5 s) are bounds of buckets as well, and a gap replayed from
 # its bucket cannot land on the wrong side of one.
-_SCALE, _SHIFT = 109_951, 20  # 10 ms * _SCALE >> _SHIFT == 2**20
+_SCALE, _SHIFT = 14_073_748, 27  # (10 ms + 1 ns) * _SCALE >> _SHIFT == 2**20
+
+
+class Passage:
+    """Text of an event that is of one kind and field; an event merged across several has several."""
+
+    __slots__ = ("field", "kind", "text")
+
+    def __init__(self, kind: str, field: str | None, text: str) -> None:
+        self.kind = kind
+        self.field = field
+        self.text = text
 
 
 class TokenEvent:
     """One chunk, or neighbours merged: largest gap and wait, summed characters and count."""
 
-    __slots__ = ("arrived", "chars", "count", "field", "gap", "index", "kind", "text", "wait")
+    __slots__ = ("arrived", "chars", "count", "field", "gap", "index", "kind", "passages", "wait")
 
     def __init__(
         self, arrived: int, gap: int, index: int, wait: int, chars: int, count: int, kind: str, field: str | None
@@ -47,7 +60,21 @@ class TokenEvent:
         self.count = count
         self.kind = kind
         self.field = field
-        self.text: list[str] | None = None
+        self.passages: list[Passage] | None = None
+
+    @property
+    def text(self) -> list[str] | None:
+        return None if self.passages is None else [passage.text for passage in self.passages]
+
+    def append(self, kind: str, field: str | None, text: str) -> None:
+        """Add to the text."""
+        if self.passages is None:
+            self.passages = []
+        last = self.passages[-1] if self.passages else None
+        if last is not None and last.kind == kind and last.field == field:
+            last.text += text
+        else:
+            self.passages.append(Passage(kind, field, text))
 
     def continues(self, earlier: TokenEvent) -> bool:
         return self.kind == earlier.kind and self.field == earlier.field
@@ -59,8 +86,8 @@ class TokenEvent:
         self.wait = max(self.wait, later.wait)
         self.chars += later.chars
         self.count += later.count
-        if later.text:
-            self.text = (self.text or []) + later.text
+        for passage in later.passages or ():
+            self.append(passage.kind, passage.field, passage.text)
 
 
 _NONE = TokenEvent(0, 0, 0, 0, 0, 0, EMPTY, None)
@@ -103,6 +130,7 @@ class Timeline:
         "stall_count",
         "stall_total",
         "stalls",
+        "text_missing",
         "wait_max",
         "wait_total",
     )
@@ -110,14 +138,15 @@ class Timeline:
     def __init__(
         self, *, budget: int, offsets: int = 0, stall_threshold: int = 0, text_limit: int = 0, stride: int = 1
     ) -> None:
-        """Keep at most ``budget`` events, ``offsets`` arrivals and ``text_limit`` characters."""
+        """Keep at most ``budget`` events, ``offsets`` arrivals and ``text_limit`` bytes of text."""
         self._budget = budget
         self._stride = stride
         self._offsets_kept = offsets
         self._next_offset = 0 if offsets else _NEVER
         self._step = 1
         self._stall_threshold = stall_threshold or _NEVER
-        self._text_left = text_limit
+        self._text_left = text_limit or -1
+        self.text_missing = 0  # bytes of text there was no room for
         self.chunks = 0
         self.events: list[TokenEvent] = []
         self.offsets = array("q")
@@ -193,8 +222,8 @@ class Timeline:
                 kind, field = current.kind, current.field
                 if noted == _NEVER and row_kind != EMPTY:
                     noted = min(self.wait_max, self._stall_threshold - 1)
-            if text and self._text_left > 0:
-                self._keep(current, text)
+            if text and self._text_left >= 0:
+                self._keep(current, kind, field, text)
         if self._next_offset < chunks:
             self._keep_offsets(rows)
         self.last_arrived, self.chunks = last, chunks
@@ -279,13 +308,15 @@ class Timeline:
         if len(self.stalls) > STALLS_KEPT:
             self.stalls.remove(min(self.stalls, key=lambda stall: stall.wait))
 
-    def _keep(self, event: TokenEvent, text: str) -> None:
-        kept = text[: self._text_left]
-        self._text_left -= len(kept)
-        if event.text is None:
-            event.text = [kept]
-        else:
-            event.text.append(kept)
+    def _keep(self, event: TokenEvent, kind: str, field: str | None, text: str) -> None:
+        kept = head(text, self._text_left)
+        self._text_left -= size(kept)
+        if len(kept) < len(text):
+            # Nothing that is shorter may follow: what is kept has no holes.
+            self._text_left = 0
+            self.text_missing += size(text) - size(kept)
+        if kept:
+            event.append(kind, field, kept)
 
 
 def _merged(events: list[TokenEvent], stride: int, *, across: bool) -> list[TokenEvent]:

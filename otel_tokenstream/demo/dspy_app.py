@@ -9,9 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-import dspy
-from dspy.streaming import StatusMessage, StreamListener, StreamResponse
-from dspy.utils.exceptions import AdapterParseError
+import dspy  # type: ignore[import-untyped]  # DSPy comes without types
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +19,6 @@ CONNECTION = {
     for name, variable in (("api_base", "DEMO_BASE_URL"), ("api_key", "DEMO_API_KEY"))
     if variable in os.environ
 }
-
 
 LETTER = "letter -> subject: Literal['praise', 'complaint', 'question'], reply: str"
 
@@ -43,23 +40,21 @@ def reason() -> None:
 
 def act() -> None:
     agent = dspy.ReAct("question -> answer", tools=[get_weather], max_iters=4)
-    show(
-        agent, [StreamListener("next_thought", allow_reuse=True), StreamListener("answer")], "Is it raining in Bergen?"
-    )
+    show(agent, ("next_thought", "answer"), "Is it raining in Bergen?")
 
 
 def reason_aloud() -> None:
-    program = dspy.ChainOfThought("question -> answer")
-    show(program, [StreamListener("reasoning"), StreamListener("answer")], "Why does the sea have tides?")
+    show(dspy.ChainOfThought("question -> answer"), ("reasoning", "answer"), "Why does the sea have tides?")
 
 
-def show(program: dspy.Module, listeners: list[StreamListener], question: str) -> None:
-    """Print the output fields listened to while they are written."""
+def show(program: dspy.Module, fields: tuple[str, ...], question: str) -> None:
+    """Print output fields while they are written."""
+    listeners = [dspy.streaming.StreamListener(field, allow_reuse=True) for field in fields]
     streamed: Any = dspy.streamify(program, stream_listeners=listeners, async_streaming=False)
     for part in streamed(question=question):
-        if isinstance(part, StatusMessage):
+        if isinstance(part, dspy.streaming.StatusMessage):
             print(f"({part.message})", flush=True)
-        elif isinstance(part, StreamResponse):
+        elif isinstance(part, dspy.streaming.StreamResponse):
             print(part.chunk, end="\n" if part.is_last_chunk else "", flush=True)
 
 
@@ -68,7 +63,7 @@ def try_it(title: str, step: Callable[[], None]) -> None:
     print(f"\n\n── DSPy: {title}", flush=True)
     try:
         step()
-    except AdapterParseError as error:
+    except dspy.utils.exceptions.AdapterParseError as error:
         print(f"   the answer did not have the fields asked for: {str(error).splitlines()[0]}", flush=True)
 
 

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from otel_tokenstream.demo.children import get
@@ -49,11 +50,16 @@ class Viewer:
 
 
 def table(streams: list[Stream]) -> Table:
-    result = Table(title="What was measured", title_justify="left", caption_justify="left")
-    result.caption = "Wait: blocked on the provider. Consumer: time the program kept tokens before asking for more."
+    result = Table(
+        title="What was measured", title_justify="left", caption_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    )
+    result.caption = (
+        "Empty: the call was not streamed, or had no such thing. Wait: blocked on the provider.\n"
+        "Consumer: time the program kept tokens before it asked for more."
+    )
     for heading in ("program", "call", "outcome"):
         result.add_column(heading, overflow="fold")
-    for heading in ("first token", "gap p50", "p95", "max", "stalls", "longest wait", "consumer", "tokens/s"):
+    for heading in ("took", "first\ntoken", "gap p50 / p95 / max", "stalls", "longest\nwait", "consumer", "tokens/s"):
         result.add_column(heading, justify="right")
     for stream in streams:
         outcome = stream["outcome"]
@@ -62,9 +68,12 @@ def table(streams: list[Stream]) -> Table:
             stream["service"],
             f"{stream['operation']} {stream['model']}",
             f"[{_COLOURS.get(outcome, 'yellow')}]{outcome}[/]",
-            *(_time(stream[name]) for name in ("time_to_first_token_ms", "gap_p50_ms", "gap_p95_ms", "gap_max_ms")),
+            _time(stream["duration_ms"]),
+            _time(stream["time_to_first_token_ms"]),
+            " / ".join(filter(None, (_time(stream[f"gap_{name}_ms"]) for name in ("p50", "p95", "max")))),
             _stalls(stream),
-            *(_time(stream[name]) for name in ("wait_max_ms", "consumer_total_ms")),
+            _time(stream["wait_max_ms"]),
+            _time(stream["consumer_total_ms"]),
             "" if rate is None else f"{rate:.0f}",
         )
     return result

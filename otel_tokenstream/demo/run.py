@@ -43,7 +43,7 @@ def run(
 ) -> int:
     """Returns the exit code; with ``check`` it is 0 only if all expected telemetry arrived."""
     console = Console(width=None if sys.stdout.isatty() else 150)
-    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="otel-tokenstream-demo-") as directory:

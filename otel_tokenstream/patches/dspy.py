@@ -44,7 +44,7 @@ def _module(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[...,
     @wraps(original)
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807  # it replaces one
         with telemetry.step(type(self).__name__, _about(self)):
-            return original(self, *args, **kwargs)
+            return original.__get__(self)(*args, **kwargs)
 
     return __call__
 
@@ -53,7 +53,7 @@ def _amodule(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[...
     @wraps(original)
     async def acall(self: Any, *args: Any, **kwargs: Any) -> Any:
         with telemetry.step(type(self).__name__, _about(self)):
-            return await original(self, *args, **kwargs)
+            return await original.__get__(self)(*args, **kwargs)
 
     return acall
 
@@ -71,7 +71,7 @@ def _adapter(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807  # it replaces one
         with expecting(*_format(self, args, kwargs)):
-            return original(self, *args, **kwargs)
+            return original.__get__(self)(*args, **kwargs)
 
     return __call__
 
@@ -80,7 +80,7 @@ def _aadapter(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     async def acall(self: Any, *args: Any, **kwargs: Any) -> Any:
         with expecting(*_format(self, args, kwargs)):
-            return await original(self, *args, **kwargs)
+            return await original.__get__(self)(*args, **kwargs)
 
     return acall
 
@@ -120,6 +120,6 @@ def _execute(original: Callable[..., Any]) -> Callable[..., Any]:
             finally:
                 detach(token)
 
-        return original(self, under_parent, *args, **kwargs)
+        return original.__get__(self)(under_parent, *args, **kwargs)
 
     return execute

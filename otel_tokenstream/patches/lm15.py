@@ -10,7 +10,7 @@ from otel_tokenstream.core import streams
 from otel_tokenstream.core.generation import COMPLETED, Generation, Request, Usage
 from otel_tokenstream.core.guard import guarded
 from otel_tokenstream.core.ownership import Owning, owner
-from otel_tokenstream.core.timeline import AUDIO, EMPTY, REASONING, TOOL_CALL
+from otel_tokenstream.core.timeline import AUDIO, EMPTY, REASONING
 from otel_tokenstream.fields.expected import expected_parser
 from otel_tokenstream.patches import openai_shape
 from otel_tokenstream.patches.table import Patch
@@ -48,7 +48,7 @@ def _stream(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[...,
     # Sync or async, calling the original only makes a generator: its first read sends the request.
     @wraps(original)
     def stream(self: Any, request: Any) -> Any:
-        events = original(self, request)
+        events = original.__get__(self)(request)
         call = _start(telemetry, self, request, streamed=True)
         if call is None:
             return events
@@ -64,10 +64,10 @@ def _complete(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..
     def complete(self: Any, request: Any) -> Any:
         call = _start(telemetry, self, request, streamed=False)
         if call is None:
-            return original(self, request)
+            return original.__get__(self)(request)
         try:
             with Owning(call):
-                response = original(self, request)
+                response = original.__get__(self)(request)
         except BaseException as error:
             call.end(streams.outcome_of(error), error)
             raise
@@ -82,10 +82,10 @@ def _acomplete(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[.
     async def complete(self: Any, request: Any) -> Any:
         call = _start(telemetry, self, request, streamed=False)
         if call is None:
-            return await original(self, request)
+            return await original.__get__(self)(request)
         try:
             with Owning(call):
-                response = await original(self, request)
+                response = await original.__get__(self)(request)
         except BaseException as error:
             call.end(streams.outcome_of(error), error)
             raise
@@ -111,6 +111,8 @@ def _start(telemetry: Telemetry, engine: Any, request: Any, *, streamed: bool) -
             server_port=port,
             parameters=_parameters(request.config),
             messages=request.messages,
+            system=request.system,
+            tools=request.tools,
         )
     )
     if call is not None and streamed:
@@ -146,6 +148,7 @@ def _read_response(call: Generation, response: Any) -> None:
         call.response_id, call.response_model = response.id, response.model
         call.finish_reasons[0] = str(response.finish_reason)
         call.usage = _usage(call, response.usage)
+        call.answered(response.message)
     call.end(COMPLETED)
 
 
@@ -165,10 +168,10 @@ class _Reader:
                     call.text(asked, arrived, delta.text)
                     return
             elif kind == "thinking":
-                call.chunk(asked, arrived, REASONING, len(delta.text), None, None)
+                call.generated(asked, arrived, REASONING, delta.text)
                 return
             elif kind == "tool_call":
-                call.chunk(asked, arrived, TOOL_CALL, len(delta.input), None, None)
+                call.tool_calls(asked, arrived, [(delta.part_index, delta.id, delta.name, delta.input)])
                 return
             elif kind == "audio":
                 call.chunk(asked, arrived, AUDIO, 0, None, None)

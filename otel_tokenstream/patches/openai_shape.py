@@ -82,25 +82,29 @@ def usage(reported: Any, *, estimated: bool = False) -> Usage | None:
     """Token counts of an OpenAI usage object, None where it says nothing: all zero is nothing too."""
     if reported is None:
         return None
-    prompt, output = _count(reported, "prompt_tokens"), _count(reported, "completion_tokens")
+    prompt, output = count(reported, "prompt_tokens"), count(reported, "completion_tokens")
     if not prompt and not output:
         return None
-    of_prompt = _get(reported, "prompt_tokens_details")
-    of_output = _get(reported, "completion_tokens_details")
+    of_prompt = get(reported, "prompt_tokens_details")
+    of_output = get(reported, "completion_tokens_details")
     return Usage(
         input=prompt,
         output=output,
-        cache_read=_count(of_prompt, "cached_tokens"),
-        cache_write=_count(of_prompt, "cache_creation_tokens"),
-        reasoning=_count(of_output, "reasoning_tokens"),
+        cache_read=count(of_prompt, "cached_tokens"),
+        cache_write=count(of_prompt, "cache_creation_tokens"),
+        reasoning=count(of_output, "reasoning_tokens"),
+        audio_input=count(of_prompt, "audio_tokens"),
+        audio_output=count(of_output, "audio_tokens"),
         estimated=estimated,
     )
 
 
-def _get(thing: Any, name: str) -> Any:
+def get(thing: Any, name: str) -> Any:
+    """Read a field of an object or a dictionary, None where it has none."""
     return thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)
 
 
-def _count(thing: Any, name: str) -> int | None:
-    value = None if thing is None else _get(thing, name)
+def count(thing: Any, name: str) -> int | None:
+    """Read a field that is a count, None where it is none."""
+    value = None if thing is None else get(thing, name)
     return value if isinstance(value, int) and not isinstance(value, bool) else None

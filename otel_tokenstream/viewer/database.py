@@ -27,6 +27,7 @@ CREATE TABLE streams (
     PRIMARY KEY (trace_id, span_id)
 );
 CREATE INDEX streams_start ON streams (start_ns);
+CREATE INDEX streams_choices ON streams (service, model, outcome);
 CREATE INDEX streams_received ON streams (received_ns);
 
 CREATE TABLE records (

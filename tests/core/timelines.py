@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from typing import TYPE_CHECKING
 
 from otel_tokenstream.core.timeline import TEXT, Row, Timeline
@@ -44,3 +46,15 @@ def fed(timeline: Timeline, given: Iterable[Row], block: int = 16) -> Timeline:
     timeline.extend(held[:-1])
     timeline.close(held[-1:])
     return timeline
+
+
+def size_of(thing: object) -> int:
+    """Bytes of an object and everything it holds that is no class, function or module."""
+    seen: dict[int, object] = {}
+    todo = [thing]
+    while todo:
+        each = todo.pop()
+        if id(each) not in seen and not isinstance(each, (type, type(size_of), type(sys))):
+            seen[id(each)] = each
+            todo += gc.get_referents(each)
+    return sum(map(sys.getsizeof, seen.values()))

@@ -11,9 +11,14 @@ from scenes import Application, Stream, events_of, ids, new_context, paced, summ
 from viewer_client import ask, detail, get, streams
 
 from otel_tokenstream import signals
+from otel_tokenstream.viewer import running
+from otel_tokenstream.viewer import streams as reading
+from otel_tokenstream.viewer.otlp import Point, Record, Rows
+from otel_tokenstream.viewer.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from otel_tokenstream.viewer.server import Viewer
 
@@ -195,10 +200,8 @@ def test_updates_tell_of_every_change(viewer: Viewer, application: Callable[...,
     connection.close()
 
 
-def test_a_viewer_with_open_pages_stops_at_once(tmp_path: Any) -> None:
+def test_a_viewer_with_open_pages_stops_at_once(tmp_path: Path) -> None:
     """The stream of updates ends with the viewer and does not hold it up."""
-    from otel_tokenstream.viewer import running
-
     with running(database=tmp_path / "viewer.db") as viewer:
         connection = http.client.HTTPConnection("127.0.0.1", viewer.http_port, timeout=20)
         connection.request("GET", "/api/updates")
@@ -224,3 +227,19 @@ def test_an_attribute_of_the_wrong_type_spoils_nothing(viewer: Viewer, applicati
     assert found["offsets_us"] == []
     assert set(found["events"][0]) == {"name", "type", "time_unix_ns", "attributes"}
     assert trace.format_span_id(span.get_span_context().span_id) == listed["span_id"]
+
+
+def test_silence_ends_what_is_said_of_now(tmp_path: Path) -> None:
+    """A process that was killed sends no last word: its stream and its gauges stop counting as now."""
+    store = Store(tmp_path / "viewer.db")
+    record = Record("a" * 32, "b" * 16, "shop", signals.TOKEN_EVENT, START_NS, "", None, {signals.AT_OFFSET_US: 7})
+    point = Point("shop", signals.STREAM_ACTIVE, "{stream}", "gauge", START_NS, {}, {}, 2)
+    store.submit(Rows(records=[record], points=[point])).result()
+    now_ns = time.time_ns()
+    with store.reading() as connection:
+        soon, late = now_ns + 60 * 10**9, now_ns + 3600 * 10**9
+        assert [reading.newest(connection, {}, 1, at)[0]["in_progress"] for at in (soon, late)] == [True, False]
+        found = [reading.newest(connection, {"outcome": "in_progress"}, 1, at) for at in (soon, late)]
+        assert [len(streams) for streams in found] == [1, 0]
+        assert [reading.metrics(connection, at)["now"]["active"] for at in (soon, late)] == [2, None]
+    store.close()

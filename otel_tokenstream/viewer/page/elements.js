@@ -31,9 +31,12 @@ export function table(caption, heads, rows, properties = {}) {
       element("tbody", {}, rows)));
 }
 
+/** Children that are controls of the whole panel stand beside its title. */
 export function panel(title, ...children) {
   const id = `panel-${title.toLowerCase().replaceAll(/[^a-z]+/g, "-")}`;
-  return element("section", { class: "panel", "aria-labelledby": id }, element("h2", { id }, title), children);
+  const controls = children.filter((child) => child instanceof HTMLFieldSetElement);
+  const others = children.filter((child) => !controls.includes(child));
+  return element("section", { class: "panel", "aria-labelledby": id }, element("header", {}, element("h2", { id }, title), controls), others);
 }
 
 export function badge(stream) {

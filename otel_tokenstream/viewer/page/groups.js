@@ -3,6 +3,7 @@
 import { colour } from "./chart.js";
 
 const PALETTE = ["series-1", "series-2", "series-3", "series-4", "series-5", "series-6", "series-7", "series-8"];
+const NAMES = { empty: "no content", mixed: "mixed content", tool_call: "tool call" };
 const QUIET = new Set(["empty", "mixed"]);
 
 export function tokens(detail) {
@@ -14,13 +15,13 @@ export function keyOf(event) {
   return event.field ? `field ${event.field}` : event.kind ?? "text";
 }
 
-/** Groups in the order of their first token: key, name, whether a field, colour, its events. */
+/** Groups in the order of their first token, those without content of their own last. */
 export function groupsOf(detail) {
   const groups = new Map();
   for (const event of tokens(detail)) {
     const key = keyOf(event);
     if (!groups.has(key)) {
-      groups.set(key, { key, name: event.field ?? event.kind ?? "text", isField: Boolean(event.field), events: [] });
+      groups.set(key, { key, name: event.field ?? NAMES[event.kind] ?? event.kind ?? "text", isField: Boolean(event.field), events: [] });
     }
     groups.get(key).events.push(event);
   }
@@ -28,8 +29,9 @@ export function groupsOf(detail) {
   const fields = [...groups.values()].some((group) => group.isField);
   for (const group of groups.values()) {
     if (fields && group.key === "text") group.name = "no field";
-    group.property = QUIET.has(group.key) ? "muted" : PALETTE[next++ % PALETTE.length];
+    group.quiet = QUIET.has(group.key);
+    group.property = group.quiet ? "muted" : PALETTE[next++ % PALETTE.length];
     group.colour = colour(group.property);
   }
-  return [...groups.values()];
+  return [...groups.values()].sort((one, other) => one.quiet - other.quiet);
 }

@@ -21,7 +21,7 @@ const COLUMNS = [
   { label: "Tokens", class: "number", title: "Output tokens as the provider counted them" },
   { label: "Fields" },
 ];
-const SHOWN_FIELDS = 3;
+const SHOWN_FIELDS = 2;
 const FILTERS = [["service", "services"], ["model", "models"], ["outcome", "outcomes"]];
 
 export function listView(parameters) {

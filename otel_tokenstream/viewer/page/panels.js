@@ -64,12 +64,16 @@ export function fieldsPanel(detail) {
 }
 
 export function contentPanel(detail) {
-  const events = tokens(detail).filter((event) => event.text);
-  if (events.length === 0) return null;
-  const properties = new Map(groupsOf(detail).flatMap((group) => group.events.map((event) => [event, group.property])));
-  return panel("Text",
-    element("p", { class: "content", tabindex: "0" }, events.map((event) =>
-      element("span", { style: { "border-color": `var(--${properties.get(event)})` }, title: `${micro(event.offset_us)}${event.field ? `, ${event.field}` : ""}` }, event.text))));
+  const names = new Map(groupsOf(detail).flatMap((group) => group.events.map((event) => [event, group])));
+  const runs = [];
+  for (const event of tokens(detail).filter((token) => token.text)) {
+    if (runs.at(-1)?.group !== names.get(event)) runs.push({ group: names.get(event), text: "" });
+    runs.at(-1).text += event.text;
+  }
+  if (runs.length === 0) return null;
+  return panel("Text", element("div", { class: "content", tabindex: "0", role: "region", "aria-label": "Text of the tokens" },
+    runs.map(({ group, text }) => element("p", { style: { "border-color": `var(--${group.property})` } },
+      runs.length > 1 && element("b", {}, group.name), element("span", {}, text)))));
 }
 
 export function attributesPanel(detail) {

@@ -13,63 +13,60 @@ const seconds = (microseconds) => microseconds / 1e6;
 export function picture(detail, options) {
   const events = tokens(detail);
   const end = Math.max(detail.stream.duration_ms * 1000, events.at(-1)?.offset_us ?? 0, 1);
-  const spans = events.map((event, index) => arrivals(detail, event, events[index + 1]?.offset_us ?? end));
-  const colours = new Map(groupsOf(detail).map((group) => [group.key, group.colour]));
-  const strip = whoWaited(events);
+  const spans = events.map((event, index) => arrivals(detail, event, events[index + 1], end));
+  const groups = new Map(groupsOf(detail).map((group) => [group.key, group]));
+  const hasStrip = events.some((event) => event.index > 0 && (event.count ?? 1) === 1) || detail.events.some(isStall);
   const traces = [
-    ...growth(events, spans, colours, options.unit),
-    ...gaps(events, spans, colours),
-    ...strip.traces,
+    ...growth(events, spans, groups, options.unit),
+    ...gaps(events, spans, groups),
+    ...(hasStrip ? whoWaited(events, spans, detail.events.filter(isStall)) : []),
   ];
-  return { traces, layout: layout(detail, events, end, options, strip.shown) };
+  return { traces, layout: layout(detail, events, end, options, hasStrip) };
 }
 
-/** Arrivals within an event, its first among them: one, or for a merged event those the span kept. */
-function arrivals(detail, event, before) {
+/** Arrivals within an event, its first among them: one, or for a merged event those that are known. */
+function arrivals(detail, event, next, end) {
   if (!(event.count > 1)) return [event.offset_us];
-  const kept = detail.offsets_us.filter((offset) => offset > event.offset_us && offset < before);
-  return kept.length > 0 ? [event.offset_us, ...kept] : [event.offset_us, before];
+  const tellsLast = next && (next.count ?? 1) === 1;
+  const until = tellsLast ? next.offset_us - next.gap_us : next?.offset_us ?? end;
+  const kept = detail.offsets_us.filter((offset) => offset > event.offset_us && offset < until);
+  return tellsLast || kept.length === 0 ? [event.offset_us, ...kept, until] : [event.offset_us, ...kept];
 }
 
-function growth(events, spans, colours, unit) {
+/** One stepped line for every run of events of one group. */
+function growth(events, spans, groups, unit) {
   const size = (event) => (unit === "chars" ? event.chars ?? 0 : event.count ?? 1);
-  const lines = new Map();
+  const runs = [];
   let total = 0;
   let at = events[0]?.offset_us ?? 0;
   events.forEach((event, index) => {
-    const key = keyOf(event);
-    if (!lines.has(key)) lines.set(key, { x: [], y: [], text: [] });
-    const line = lines.get(key);
-    const point = (offset, height, text = null) => {
-      line.x.push(offset === null ? null : seconds(offset));
-      line.y.push(height);
-      line.text.push(text);
-    };
-    if (line.x.length > 0 && keyOf(events[index - 1]) !== key) point(null, null);
-    const text = describe(event, `, ${total + size(event)} ${unit === "chars" ? "characters" : "chunks"} so far`);
-    point(at, total, text);
-    point(event.offset_us, total, text);
+    if (runs.at(-1)?.key !== keyOf(event)) runs.push({ key: keyOf(event), x: [], y: [], text: [] });
+    const run = runs.at(-1);
     const steps = spans[index];
-    if (steps.length === 1) {
-      point(event.offset_us, total + size(event), text);
-    } else {
-      // Merged: known is the whole, and when some of its chunks came, not how much each of them brought.
-      const first = 1 / event.count;
-      steps.forEach((offset, step) => point(offset, total + size(event) * (first + ((1 - first) * step) / (steps.length - 1)), text));
-    }
+    const text = describe(event, `, ${total + size(event)} ${unit === "chars" ? "characters" : "chunks"} so far`);
+    const point = (offset, height) => {
+      run.x.push(seconds(offset));
+      run.y.push(height);
+      run.text.push(text);
+    };
+    point(at, total);
+    point(event.offset_us, total);
+    // Merged: known is the whole, and when some of its chunks came, not how much each of them brought.
+    const first = 1 / Math.max(event.count ?? 1, 1);
+    steps.forEach((offset, step) => point(offset, total + size(event) * (first + ((1 - first) * step) / Math.max(steps.length - 1, 1))));
     total += size(event);
     at = steps.at(-1);
   });
-  return [...lines].map(([key, line]) => ({
+  return runs.map((run) => ({
     type: "scatter",
     mode: "lines",
-    x: line.x,
-    y: line.y,
-    hovertext: line.text,
+    x: run.x,
+    y: run.y,
+    hovertext: run.text,
     hovertemplate: "%{hovertext}<extra></extra>",
-    line: { color: colours.get(key), width: 2.5 },
-    fill: "tozeroy",
-    fillcolor: `${colours.get(key)}${FAINT}`,
+    line: { color: groups.get(run.key).colour, width: 2.5 },
+    fill: groups.get(run.key).quiet ? "none" : "tozeroy",
+    fillcolor: `${groups.get(run.key).colour}${FAINT}`,
   }));
 }
 
@@ -86,7 +83,7 @@ function describe(event, sum = "") {
   return lines.filter(Boolean).map(label).join("<br>");
 }
 
-function gaps(events, spans, colours) {
+function gaps(events, spans, groups) {
   const milliseconds = (value) => Math.max(value, 1) / 1000;
   const later = events.map((event, index) => ({ event, until: spans[index].at(-1), at: seconds(event.offset_us) }))
     .filter(({ event }) => event.index > 0 && event.gap_us !== undefined && event.count !== 0);
@@ -111,7 +108,7 @@ function gaps(events, spans, colours) {
     y: of.map(({ event }) => milliseconds(event.gap_us)),
     hovertext: of.map(({ event }) => describe(event)),
     hovertemplate: "%{hovertext}<extra></extra>",
-    marker: { symbol, size: 7, color: of.map(({ event }) => colours.get(keyOf(event))), line: { width } },
+    marker: { symbol, size: 7, color: of.map(({ event }) => groups.get(keyOf(event)).colour), line: { width } },
   });
   return [
     lines(kept.map(({ event, at }) => [[at, milliseconds(event.wait_us)], [at, milliseconds(event.gap_us)]]), { width: 2, color: colour("consumer") }),
@@ -121,18 +118,23 @@ function gaps(events, spans, colours) {
   ];
 }
 
-/** Where the time between arrivals went, for chunks that have an event of their own. */
-function whoWaited(events) {
-  const parts = { wait: [], consumer: [] };
-  for (const event of events) {
-    if ((event.count ?? 1) !== 1 || event.wait_us === undefined) continue;
+/** Where the time between arrivals went; chunks merged into one event do not tell. */
+function whoWaited(events, spans, stalls) {
+  const parts = { wait: [], consumer: [], other: [] };
+  events.forEach((event, index) => {
+    if (event.count === 0 || event.wait_us === undefined) return;
+    if (event.count > 1) {
+      parts.other.push([events[index - 1] ? spans[index - 1].at(-1) : event.offset_us, spans[index].at(-1), event]);
+      return;
+    }
     const asked = event.offset_us - event.wait_us;
+    const kept = event.gap_us - event.wait_us;
     parts.wait.push([asked, event.offset_us, event]);
-    const kept = (event.gap_us ?? 0) - event.wait_us;
     if (event.index > 0 && kept > 0) parts.consumer.push([asked - kept, asked, event]);
-  }
-  const shown = parts.wait.length > 1;
-  const bar = (name, title) => ({
+  });
+  const told = new Set(parts.wait.map(([, , event]) => event.index));
+  for (const event of stalls.filter(({ index }) => !told.has(index))) parts.wait.push([event.offset_us - event.wait_us, event.offset_us, event]);
+  const bar = (name, text) => ({
     type: "bar",
     orientation: "h",
     yaxis: "y3",
@@ -140,16 +142,21 @@ function whoWaited(events) {
     x: parts[name].map(([from, to]) => seconds(to - from)),
     y: parts[name].map(() => 0),
     width: 1,
-    hovertext: parts[name].map(([from, to, event]) => label(`${title} ${micro(to - from)}, before chunk ${event.index}`)),
+    hovertext: parts[name].map(([from, to, event]) => label(text(micro(to - from), event))),
     hovertemplate: "%{hovertext}<extra></extra>",
     marker: { color: colour(name), line: { width: 0 } },
   });
-  return { shown, traces: shown ? [bar("wait", "waited for the provider"), bar("consumer", "kept by the consumer")] : [] };
+  return [
+    bar("other", (time, event) => `${time}, chunks ${event.index} to ${event.index + event.count - 1} merged: wait and consumer are not told apart`),
+    bar("wait", (time, event) => `waited for the provider ${time}, before chunk ${event.index}`),
+    bar("consumer", (time, event) => `kept by the consumer ${time}, before chunk ${event.index}`),
+  ];
 }
 
 function layout(detail, events, end, options, hasStrip) {
-  const later = events.filter((event) => event.index > 0);
-  const times = later.flatMap((event) => [event.gap_us, event.wait_us]).filter((time) => time !== undefined).map((time) => Math.max(time, 1) / 1000);
+  const times = events.filter((event) => event.index > 0 && event.count !== 0)
+    .flatMap((event) => (event.count > 1 ? [event.gap_us] : [event.gap_us, event.wait_us]))
+    .filter((time) => time !== undefined).map((time) => Math.max(time, 1) / 1000);
   const gapAxis = options.gaps === "log" && times.length
     ? logTime(Math.min(...times), Math.max(...times))
     : { rangemode: "tozero", ticksuffix: " ms" };
@@ -169,12 +176,16 @@ function layout(detail, events, end, options, hasStrip) {
   };
 }
 
+function isStall(event) {
+  return event.type === "stall" && event.wait_us > 0;
+}
+
 function title(text) {
   return { text, font: { size: 11, color: colour("muted") }, standoff: 6 };
 }
 
 function stalls(detail, end) {
-  return detail.events.filter((event) => event.type === "stall" && event.wait_us).map((event) => ({
+  return detail.events.filter(isStall).map((event) => ({
     type: "rect",
     xref: "x",
     yref: "paper",
@@ -204,8 +215,9 @@ function milestones(detail, end) {
   const places = [];
   for (const [offset, name, property] of moments) {
     const last = places.at(-1);
-    if (last && offset - last.offset < end * 0.004) last.names.push(name);
-    else places.push({ offset, names: [name], property, level: last && offset - last.offset < end * 0.2 ? (last.level + 1) % 3 : 0 });
+    const mark = { name, time: duration(offset / 1000) };
+    if (last && offset - last.offset < end * 0.004) last.marks.push(mark);
+    else places.push({ offset, marks: [mark], property, level: last && offset - last.offset < end * 0.2 ? (last.level + 1) % 3 : 0 });
     if (property === "failed") places.at(-1).property = property;
   }
   return places;
@@ -224,7 +236,8 @@ function line({ offset, property, level }) {
   };
 }
 
-function mark({ offset, names, property, level }, end) {
+function mark({ offset, marks, property, level }, end) {
+  const names = marks.map(({ name, time }, index) => (time === marks[index + 1]?.time ? name : `${name} ${time}`));
   return {
     xref: "x",
     yref: "paper",
@@ -233,7 +246,7 @@ function mark({ offset, names, property, level }, end) {
     yanchor: "bottom",
     xanchor: offset > 0.8 * end ? "right" : "left",
     showarrow: false,
-    text: label(`${names.join(", ")} ${duration(offset / 1000)}`),
+    text: label(names.join(", ")),
     font: { size: 11, color: colour(property) },
   };
 }

@@ -16,11 +16,12 @@ export function streamView(trace, span) {
   const head = element("div", {});
   const rest = element("div", {});
   const drawing = panel("Tokens over time",
-    element("div", { class: "controls" }, legend,
-      choice("Growth in", options, "unit", [["chars", "characters"], ["chunks", "chunks"]], () => show()),
-      choice("Gaps", options, "gaps", [["log", "log"], ["linear", "linear"]], () => show())),
+    choice("Growth in", options, "unit", [["chars", "characters"], ["chunks", "chunks"]], () => show()),
+    choice("Gaps", options, "gaps", [["log", "log"], ["linear", "linear"]], () => show()),
+    legend,
     chart,
     element("p", { class: "hint muted" }, "Drag to zoom, double-click to see all. The event table below has the same values."));
+  const nothing = element("p", { class: "panel muted" });
   const node = element("article", { class: "stream" }, head);
   let detail = null;
   let state = "";
@@ -38,7 +39,7 @@ export function streamView(trace, span) {
       fieldsPanel(detail), contentPanel(detail), waterfall(detail), attributesPanel(detail), eventsPanel(detail), recordsPanel(detail),
     ].filter(Boolean));
     for (const details of rest.querySelectorAll("details")) details.open ||= open.has(details.id);
-    if (!drawing.isConnected) node.append(drawing, rest);
+    if (!drawing.isConnected) node.append(drawing, nothing, rest);
     await show();
   }
 
@@ -46,6 +47,8 @@ export function streamView(trace, span) {
     if (!detail) return;
     const groups = groupsOf(detail);
     drawing.hidden = groups.length === 0;
+    nothing.hidden = !drawing.hidden;
+    nothing.textContent = whyNothing(detail.stream);
     if (drawing.hidden) return;
     legend.replaceChildren(...keys(groups, detail));
     chart.setAttribute("aria-label", describe(detail));
@@ -81,7 +84,7 @@ function choice(title, options, option, values, changed) {
 function keys(groups, detail) {
   const tokens = groups.flatMap((group) => group.events);
   const merged = tokens.some((event) => event.count > 1);
-  const single = tokens.some((event) => !(event.count > 1));
+  const single = tokens.some((event) => event.index > 0 && (event.count ?? 1) === 1);
   const key = (mark, text, style) => element("li", {}, element("span", { class: `key ${mark}`, style }), text);
   return [
     ...groups.map((group) => key("line", group.name, { background: `var(--${group.property})` })),
@@ -89,8 +92,15 @@ function keys(groups, detail) {
     merged && key("diamond", "longest gap of a merged event"),
     single && key("line", "wait for the provider", { background: "var(--wait)" }),
     single && key("line", "consumer’s time", { background: "var(--consumer)" }),
+    single && merged && key("line", "merged: not told apart", { background: "var(--other)" }),
     detail.stream.stall_count > 0 && key("band", "stall"),
   ].filter(Boolean);
+}
+
+function whyNothing(stream) {
+  if (stream.chunks === null) return "This call was not streamed: there are no tokens over time to show.";
+  if (stream.chunks === 0) return "No chunk came.";
+  return "The token events of this stream are not here: the application sends none, or sends them as log records that did not arrive.";
 }
 
 function describe(detail) {

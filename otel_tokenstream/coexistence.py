@@ -1,0 +1,62 @@
+"""Other instrumentations of the same library: a warning where they make a second span of each call certain.
+
+The official OpenAI and DSPy instrumentations need none: they and we tell each other by a key
+in the context whose the span of a call is (``core/ownership.py``).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from importlib.metadata import entry_points
+
+_logger = logging.getLogger(__name__)
+
+_DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
+
+# Modules whose LiteLLMInstrumentor or DSPyInstrumentor gives each model call a span of its own
+# and knows no such key.
+_MAKE_SPANS = {
+    "litellm": ("openinference.instrumentation.litellm", "opentelemetry.instrumentation.litellm"),
+    "dspy": ("openinference.instrumentation.dspy",),
+}
+
+
+def warn_of_duplicates(library: str, *, zero_code: bool) -> None:
+    """Name the variable that switches a second instrumentation of ``library`` off, if one is on.
+
+    With ``zero_code`` all that are installed will be, in whatever order; else only those that
+    already are can be known.
+    """
+    names = _installed(library) if zero_code else _active(library)
+    for name, module in names.items():
+        _logger.warning(
+            "%s is instrumented by %s as well: each model call will have two spans. Set %s=%s (or do not "
+            "instrument it in code) to keep only otel-tokenstream's.",
+            library,
+            module,
+            _DISABLED,
+            name,
+        )
+
+
+def _active(library: str) -> dict[str, str]:
+    found = {}
+    for module in _MAKE_SPANS[library]:
+        for thing in vars(sys.modules.get(module, object)).values():
+            if getattr(thing, "_is_instrumented_by_opentelemetry", False) is True or getattr(
+                getattr(thing, "_instance", None), "_is_instrumented_by_opentelemetry", False
+            ):
+                found[library] = module
+    return found
+
+
+def _installed(library: str) -> dict[str, str]:
+    disabled = {name.strip() for name in os.environ.get(_DISABLED, "").split(",")}
+    return {
+        entry.name: module
+        for entry in entry_points(group="opentelemetry_instrumentor")
+        for module in _MAKE_SPANS[library]
+        if entry.value.startswith(f"{module}:") and entry.name not in disabled
+    }

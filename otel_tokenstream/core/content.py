@@ -1,0 +1,231 @@
+"""What leaves of prompts and answers where content is captured: on spans as JSON, on token events as text.
+
+Every text passes here on its way into a signal: repaired, without base64, redacted, and cut to
+its limit, in this order.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from otel_tokenstream import signals
+from otel_tokenstream.core import messages
+from otel_tokenstream.core.generation import FAILED
+from otel_tokenstream.core.guard import guarded
+from otel_tokenstream.core.redaction import Gate, redacted
+from otel_tokenstream.core.text import cut, head, left_out, repaired, size, without_base64
+from otel_tokenstream.core.timeline import REASONING, TEXT, TOOL_CALL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from otel_tokenstream.core.capture import Captured, Run
+    from otel_tokenstream.core.redaction import Hook
+    from otel_tokenstream.core.timeline import TokenEvent
+    from otel_tokenstream.settings import Settings
+
+_LEAST = 64
+_FINISH_REASONS = {"tool_calls": "tool_call", "function_call": "tool_call"}
+_ROLES = ("system", "developer", "user", "assistant", "tool")
+_LONGEST_TYPE = 64
+
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def span_attributes(call: Captured, settings: Settings, limit: int, value_limit: int) -> dict[str, str]:
+    """Return prompt and answer as JSON of at most ``limit`` bytes in all, the answer first in line for them."""
+    transcript, hook = call.transcript, settings.redact
+    builders: tuple[tuple[str, Callable[[int], str | None]], ...] = (
+        (signals.OUTPUT_MESSAGES, lambda most: _messages(_output(call, hook), most, hook)),
+        (signals.INPUT_MESSAGES, lambda most: _messages(_input(transcript.prompt), most, hook)),
+        (signals.SYSTEM_INSTRUCTIONS, lambda most: _instructions(transcript.system, most, hook)),
+        (signals.TOOL_DEFINITIONS, lambda most: _tools(transcript.tools, most, hook)),
+    )
+    attributes: dict[str, str] = {}
+    for name, build in builders:
+        value = guarded(build)(min(limit, value_limit)) if limit >= _LEAST else None
+        if value is not None:
+            attributes[name] = value
+            limit -= size(value)
+    return attributes
+
+
+def event_texts(events: Sequence[TokenEvent], settings: Settings, limit: int, missing: int) -> list[str]:
+    """Return the text of each event, at most ``limit`` bytes in all; ``missing`` bytes were not kept at all.
+
+    What a hook withholds of a run comes with the last event that has any of it.
+    """
+    texts = [""] * len(events)
+    gate, run, last = None, None, 0
+    for at, event in enumerate(events):
+        for passage in event.passages or ():
+            if gate is None or (passage.kind, passage.field) != run:
+                if gate is not None:
+                    texts[last] += gate.close()
+                gate, run = Gate(settings.redact, passage.kind), (passage.kind, passage.field)
+            texts[at] += gate.feed(passage.text)
+            last = at
+    if gate is None:
+        return texts
+    texts[last] += gate.close(torn=missing > 0)
+    left = limit
+    for at, text in enumerate(texts):
+        kept = head(cut(text, settings.value_limit), left)
+        left -= size(kept)
+        missing += size(text) - size(kept) if len(kept) < len(text) and left <= 0 else 0
+        texts[at] = kept
+    if missing:
+        texts[last] += left_out(missing)
+    return texts
+
+
+# --- The values of a span -----------------------------------------------------------------
+
+
+def _input(prompt: object) -> list[messages.Message]:
+    if prompt is None:
+        return []
+    said = prompt if isinstance(prompt, list) else [prompt]
+    return [messages.message(each) for each in said]
+
+
+def _output(call: Captured, hook: Hook | None) -> list[messages.Message]:
+    said: dict[int, list[messages.Part]] = {}
+    for choice, answer in call.transcript.answers.items():
+        items = answer if isinstance(answer, (list, tuple)) else [answer]
+        said[choice] = [part for item in items for part in messages.message(item, "assistant")["parts"]]
+    for run in call.transcript.runs:
+        said.setdefault(run.choice, []).append(_streamed(run, hook))
+    made = []
+    for choice in sorted(said):
+        message = {"role": "assistant", "parts": said[choice]}
+        reason = call.finish_reasons.get(choice, "error" if call.outcome == FAILED else None)
+        if reason is not None:
+            message["finish_reason"] = _FINISH_REASONS.get(reason, reason)
+        made.append(message)
+    return made
+
+
+def _streamed(run: Run, hook: Hook | None) -> messages.Part:
+    text = "".join(run.pieces)
+    if run.missing:
+        gate = Gate(hook, run.kind)
+        text = gate.feed(text) + gate.close(torn=True)
+        text += left_out(run.missing + size("".join(run.pieces)) - size(text) if hook else run.missing)
+    if run.kind == TOOL_CALL:
+        return messages.tool_call(run.call_id, run.name, text)
+    kinds = {TEXT: "text", REASONING: "reasoning"}
+    return {"type": kinds.get(run.kind, run.kind), "content": text}
+
+
+def _messages(said: list[messages.Message], limit: int, hook: Hook | None) -> str | None:
+    """Return the newest messages as far as there is room; the one that exceeds it is shortened."""
+    kept: deque[str] = deque()
+    left = limit - 2
+    for at in range(len(said) - 1, -1, -1):
+        earlier = _omitted(at)
+        room = left - (size(earlier) + 1 if at else 0)
+        message = {**said[at], "parts": [_part(part, hook) for part in said[at]["parts"]]}
+        if message["role"] not in _ROLES:
+            message["role"] = redacted(hook, repaired(message["role"]))
+        text = _within(message, room)
+        if text is None:
+            kept.appendleft(_omitted(at + 1))
+            break
+        kept.appendleft(text)
+        left -= size(text) + 1
+    return "[" + ",".join(kept) + "]" if kept and said else None
+
+
+def _omitted(count: int) -> str:
+    return _dumps({"role": "omitted", "parts": [{"type": "omitted", "content": f"[{count} messages left out]"}]})
+
+
+def _instructions(system: object, limit: int, hook: Hook | None) -> str | None:
+    parts = messages.parts(system)
+    return _within([_part(part, hook) for part in parts], limit) if parts else None
+
+
+def _tools(tools: object, limit: int, hook: Hook | None) -> str | None:
+    """Return the definitions, only types and names where there is no room for more."""
+    if not isinstance(tools, list) or not tools:
+        return None
+    made = [_part(messages.tool(each), hook) for each in tools]
+    whole = _within(made, limit, shortened=False)
+    return whole or _within([{"type": each["type"], "name": each["name"]} for each in made], limit, shortened=False)
+
+
+def _within(value: Any, limit: int, *, shortened: bool = True) -> str | None:
+    """Return JSON of at most ``limit`` bytes, its longest texts cut as far as it takes; None if that is not enough."""
+    text: str = _dumps(value)
+    excess = size(text) - limit
+    longest = max((size(each) for each in _texts(value)), default=0)
+    if excess > 0 and shortened:
+        most = longest - excess
+        while excess > 0 and most >= _LEAST:
+            text = _dumps(_shortened(value, most))
+            excess = size(text) - limit
+            most //= 2
+        if excess > 0 and longest > _LEAST:
+            text = _dumps(_shortened(value, _LEAST))
+            excess = size(text) - limit
+    return text if excess <= 0 else None
+
+
+def _texts(value: object) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each)
+
+
+def _shortened(value: object, most: int) -> object:
+    if isinstance(value, str):
+        return cut(value, most)
+    if isinstance(value, dict):
+        return {key: _shortened(each, most) for key, each in value.items()}
+    return [_shortened(each, most) for each in value] if isinstance(value, list) else value
+
+
+# --- One part -----------------------------------------------------------------------------
+
+
+def _part(part: messages.Part, hook: Hook | None) -> messages.Part:
+    shown: messages.Part = {}
+    for key, value in part.items():
+        if key in ("type", "modality"):
+            shown[key] = repaired(str(value))[:_LONGEST_TYPE]
+        else:
+            shown[key] = _structured(_shown(value, hook), hook)
+    return shown
+
+
+def _shown(value: object, hook: Hook | None) -> Any:
+    """Return plain JSON values in which each text was repaired, stripped of base64 and redacted."""
+    if isinstance(value, str):
+        return redacted(hook, without_base64(repaired(value)))
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, (int, float)):
+        text = str(value)
+        redaction = redacted(hook, text)
+        return value if redaction == text and math.isfinite(value) else redaction
+    if isinstance(value, Mapping):
+        return {_shown(str(key), hook): _shown(each, hook) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_shown(each, hook) for each in value]
+    return f"<{type(value).__qualname__}>"
+
+
+def _structured(value: Any, hook: Hook | None) -> Any:
+    """Show the hook arguments and results as a whole too: what it looks for may be a name with its value."""
+    if hook is None or not isinstance(value, (dict, list)):
+        return value
+    text = _dumps(value)
+    redaction = redacted(hook, text)
+    return value if redaction == text else messages.parsed(redaction)

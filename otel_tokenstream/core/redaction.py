@@ -1,0 +1,158 @@
+"""A user's redaction of every text before it enters a signal, whole texts and streamed ones."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from otel_tokenstream.core.guard import fault
+from otel_tokenstream.core.text import repaired
+from otel_tokenstream.core.timeline import TOOL_CALL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Hook = Callable[[str], str]
+
+FAILED = "[redaction failed]"
+
+_SEEN_BY_HOOK = 4
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+
+
+@dataclass(frozen=True)
+class Redactor:
+    """A redaction that says how far it looks: no match of ``function`` is longer than ``longest`` characters.
+
+    Only so can streamed text leave before its field has ended: what a match may still reach is
+    withheld. A plain function declares nothing, and everything is withheld until the end.
+    """
+
+    function: Callable[[str], str]
+    longest: int = 64
+
+    def __post_init__(self) -> None:
+        if not callable(self.function) or self.longest < 1:
+            message = f"Redactor takes a function and the characters of its longest match, 1 or more: got {self!r}"
+            raise ValueError(message)
+
+    def __call__(self, text: str) -> str:
+        return self.function(text)
+
+
+def longest_match(hook: Hook | None) -> int | None:
+    """Characters the hook's longest match may have; None if it does not say."""
+    try:
+        longest = getattr(hook, "longest", None)
+    except Exception as problem:  # noqa: BLE001  # a hook that is imported by its name, and cannot be
+        fault("the redaction hook", problem)
+        return None
+    return longest if isinstance(longest, int) and longest > 0 else None
+
+
+def kept_for(hook: Hook | None, limit: int) -> int:
+    """Bytes to keep of a streamed text so that up to ``limit`` may leave.
+
+    Of a text that is longer than what is kept, only what a hook with a declared longest match
+    cannot reach from there may leave, and nothing with any other hook.
+    """
+    if hook is None:
+        return limit
+    longest = longest_match(hook)
+    return limit * _SEEN_BY_HOOK if longest is None else limit + 4 * longest
+
+
+class RedactionError(Exception):
+    """The hook failed on a text, which therefore must not leave."""
+
+
+def redacted(hook: Hook | None, text: str) -> str:
+    """Return what may leave of a whole text; where the hook fails, only that it did."""
+    if hook is None or not text:
+        return text
+    try:
+        return _called(hook, text)
+    except RedactionError:
+        return FAILED
+
+
+class Gate:
+    """Lets the text of one run through: neighbouring pieces of one kind, field and choice.
+
+    What leaves is, put together, what the hook makes of the whole run, however it was split.
+    """
+
+    __slots__ = ("_failed", "_half", "_hook", "_longest", "_pending", "_unescape")
+
+    def __init__(self, hook: Hook | None, kind: str) -> None:
+        self._hook = hook
+        # JSON may write any character as an escape, which hides it from a pattern.
+        self._unescape = kind == TOOL_CALL
+        self._longest = None if self._unescape else longest_match(hook)
+        self._pending = ""
+        self._half = ""
+        self._failed = False
+
+    def feed(self, text: str) -> str:
+        """Take a piece and return what may leave by now."""
+        text = self._half + text
+        self._half = ""
+        if "\ud800" <= text[-1:] <= "\udbff":
+            self._half, text = text[-1], text[:-1]
+        text = repaired(text)
+        if self._hook is None:
+            return text
+        self._pending += text
+        if self._longest is None or len(self._pending) <= self._longest:
+            return ""
+        return self._release(len(self._pending) - self._longest)
+
+    def close(self, *, torn: bool = False) -> str:
+        """Return what is left of the run; of a ``torn`` one, whose end is not known, only what is safe."""
+        if self._hook is None:
+            return repaired(self._half)
+        if torn:
+            self._pending = ""
+            return ""
+        text, self._pending = self._pending + repaired(self._half), ""
+        if self._unescape:
+            text = unescaped(text)
+        return "" if self._failed else redacted(self._hook, text)
+
+    def _release(self, at: int) -> str:
+        """Let go of at most ``at`` characters, cut where no match is cut: hook(a) + hook(b) == hook(a + b)."""
+        if self._failed or self._hook is None:
+            self._pending = ""
+            return ""
+        try:
+            whole = _called(self._hook, self._pending)
+            step = 1
+            while at > 0:
+                ahead = _called(self._hook, self._pending[:at])
+                if ahead + _called(self._hook, self._pending[at:]) == whole:
+                    self._pending = self._pending[at:]
+                    return ahead
+                at -= step
+                step *= 2
+        except RedactionError:
+            self._failed, self._pending = True, ""
+            return FAILED
+        return ""
+
+
+def unescaped(json: str) -> str:
+    r"""Resolve \uXXXX in a text that may be cut JSON."""
+    return repaired(_ESCAPE.sub(lambda found: chr(int(found[1], 16)), json)) if "\\u" in json else json
+
+
+def _called(hook: Hook, text: str) -> str:
+    try:
+        result = hook(text)
+    except Exception as error:
+        fault("the redaction hook", error)
+        raise RedactionError from None
+    if not isinstance(result, str):
+        fault("the redaction hook", TypeError(f"it must return a str, not {type(result).__qualname__}"))
+        raise RedactionError
+    return repaired(result)

@@ -1,0 +1,134 @@
+"""litellm: every function that asks a model, streamed and not.
+
+Since 1.104 the main ones are dispatchers that look their implementation up in a module of
+their own at each call; before, and for the others, the public function is a decorator's
+wrapper. A patch at its place covers all it does, caching and retries included. A second one
+on the function that the decorator closes over sees each request, and reaches programs that
+imported the public function before they were instrumented.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from otel_tokenstream.patches.litellm import chat, google, messages, responses, router, text
+from otel_tokenstream.patches.litellm.attempts import aattempting, attempting
+from otel_tokenstream.patches.litellm.calls import acalling, calling
+from otel_tokenstream.patches.table import Patch, PatchTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from otel_tokenstream.core.telemetry import Telemetry
+    from otel_tokenstream.patches.litellm.entry import Entry
+
+_MESSAGES = "litellm.llms.anthropic.{}.messages.handler"
+
+
+class _Function(NamedTuple):
+    """A public function: where it is made, and where else litellm keeps it.
+
+    ``bare`` functions have no decorator.
+    """
+
+    entry: Entry
+    is_async: bool
+    made: str
+    name: str
+    kept: tuple[tuple[str, str], ...]
+    bare: bool = False
+
+
+_FUNCTIONS = (
+    _Function(
+        chat.ENTRY,
+        False,
+        "litellm.main",
+        "completion",
+        (("litellm.chat_completions.dispatch", "_PYTHON_COMPLETION"), ("litellm", "completion")),
+    ),
+    _Function(
+        chat.ENTRY,
+        True,
+        "litellm.main",
+        "acompletion",
+        (("litellm.chat_completions.dispatch", "_PYTHON_ACOMPLETION"), ("litellm", "acompletion")),
+    ),
+    _Function(text.ENTRY, False, "litellm.main", "text_completion", (("litellm", "text_completion"),)),
+    _Function(text.ENTRY, True, "litellm.main", "atext_completion", (("litellm", "atext_completion"),)),
+    _Function(
+        responses.ENTRY,
+        False,
+        "litellm.responses.main",
+        "responses",
+        (("litellm.responses.dispatch", "_PYTHON_RESPONSES"), ("litellm", "responses")),
+    ),
+    _Function(
+        responses.ENTRY,
+        True,
+        "litellm.responses.main",
+        "aresponses",
+        (("litellm.responses.dispatch", "_PYTHON_ARESPONSES"), ("litellm", "aresponses")),
+    ),
+    *(
+        _Function(
+            entry, is_async, "litellm.google_genai.main", name, (("litellm.google_genai", name), ("litellm", name))
+        )
+        for entry, is_async, name in (
+            (google.ENTRY, False, "generate_content"),
+            (google.ENTRY, True, "agenerate_content"),
+            (google.STREAMED, False, "generate_content_stream"),
+            (google.STREAMED, True, "agenerate_content_stream"),
+        )
+    ),
+    *(
+        function
+        for folder in ("pass_through", "experimental_pass_through")
+        for function in (
+            _Function(
+                messages.ENTRY,
+                True,
+                _MESSAGES.format(folder),
+                "anthropic_messages",
+                (("litellm.messages.dispatch", "_PYTHON_AMESSAGES"), ("litellm", "anthropic_messages")),
+            ),
+            _Function(
+                messages.ENTRY,
+                False,
+                _MESSAGES.format(folder),
+                "anthropic_messages_handler",
+                (
+                    ("litellm.messages.dispatch", "_PYTHON_MESSAGES"),
+                    ("litellm.anthropic_interface.messages", "_sync_anthropic_messages"),
+                ),
+                bare=True,
+            ),
+        )
+    ),
+)
+
+
+def table(telemetry: Telemetry) -> PatchTable:
+    patches = [patch for function in _FUNCTIONS for patch in _patches(telemetry, function)]
+    return PatchTable([*patches, *router.patches(telemetry)])
+
+
+def _patches(telemetry: Telemetry, function: _Function) -> Iterator[Patch]:
+    around = partial(acalling if function.is_async else calling, telemetry, function.entry)
+    attempt = partial(aattempting if function.is_async else attempting, function.entry)
+
+    def inside(original: Any) -> Any:
+        return around(attempt(original))
+
+    def unless_dispatcher(original: Any) -> Any:
+        """Leave a dispatcher alone: it looks up what is patched elsewhere."""
+        is_dispatcher = getattr(original, "__module__", "").endswith(".dispatch")
+        return original if is_dispatcher or not callable(original) else outside(original)
+
+    outside = inside if function.bare else around
+    if not function.bare:
+        yield Patch(function.made, function.name, inside, "litellm", optional=True, cell="original_function")
+    yield Patch(function.made, function.name, outside, "litellm", optional=function.made != "litellm.main")
+    for module, name in function.kept:
+        yield Patch(module, name, unless_dispatcher, "litellm", optional=True)

@@ -1,0 +1,118 @@
+"""The one wrapper around every entry of litellm, in its sync and its async form."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from otel_tokenstream.core import streams
+from otel_tokenstream.core.generation import COMPLETED, FAILED, Generation, Request
+from otel_tokenstream.core.guard import fault, guarded
+from otel_tokenstream.core.ownership import Owning, owner, read_now
+from otel_tokenstream.core.streams import outcome_of
+from otel_tokenstream.fields.expected import expected_parser
+from otel_tokenstream.patches import openai_shape
+from otel_tokenstream.patches.litellm import requested_usage
+from otel_tokenstream.patches.litellm.attempts import handled_error
+from otel_tokenstream.patches.litellm.ending import settle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from otel_tokenstream.core.telemetry import Telemetry
+    from otel_tokenstream.patches.litellm.entry import Entry
+
+
+def calling(telemetry: Telemetry, entry: Entry, original: Callable[..., Any]) -> Callable[..., Any]:
+    """Put the entry's generation around a function; a call that litellm itself makes is left alone."""
+
+    @wraps(original)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        generation = None if owner() is not None else _start(telemetry, entry, args, kwargs)
+        if generation is None:
+            return original(*args, **kwargs)
+        unasked = requested_usage.add(telemetry.settings, entry, generation, kwargs)
+        try:
+            with Owning(generation):
+                result = original(*args, **kwargs)
+        except BaseException as error:
+            generation.end(outcome_of(error), error)
+            raise
+        return _handed_over(entry, generation, result, unasked=unasked)
+
+    return call
+
+
+def acalling(telemetry: Telemetry, entry: Entry, original: Callable[..., Any]) -> Callable[..., Any]:
+    """The same around a coroutine function."""
+
+    @wraps(original)
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        generation = None if owner() is not None else _start(telemetry, entry, args, kwargs)
+        if generation is None:
+            return await original(*args, **kwargs)
+        unasked = requested_usage.add(telemetry.settings, entry, generation, kwargs)
+        try:
+            with Owning(generation):
+                result = await original(*args, **kwargs)
+        except BaseException as error:
+            generation.end(outcome_of(error), error)
+            raise
+        return _handed_over(entry, generation, result, unasked=unasked)
+
+    return call
+
+
+@guarded
+def _start(telemetry: Telemetry, entry: Entry, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Generation | None:
+    asked = entry.asked(args, kwargs)
+    target = entry.target(asked)
+    request = Request(
+        operation=entry.operation,
+        provider=target.convention,
+        model=target.model,
+        stream=entry.streamed(asked),
+        server_address=target.address,
+        server_port=target.port,
+        parameters=openai_shape.parameters(entry.options(asked)),
+        messages=asked.get(entry.prompt),
+    )
+    generation = telemetry.start(request, continues=_broken_off())
+    if generation is not None and entry.fields and telemetry.settings.fields and request.stream:
+        generation.parser = expected_parser()
+    return generation
+
+
+def _broken_off() -> Generation | None:
+    """End the generation that broke off in mid-stream and is continued by the call that starts now, and return it.
+
+    What the caller's stream brings from now on belongs to the new one.
+    """
+    before = read_now()
+    error = None if before is None else handled_error()
+    if before is None or error is None:
+        return None
+    before.end(FAILED, error)
+    return before
+
+
+def _handed_over(entry: Entry, generation: Generation, result: Any, *, unasked: bool) -> Any:
+    """Give the caller its result: a stream inside a proxy, anything else as it is."""
+    generation.asked = 0
+    try:
+        if hasattr(type(result), "__anext__") or hasattr(type(result), "__next__"):
+            if not generation.observed:
+                return streams.proxy(result, generation, None)
+            proxy = streams.proxy(
+                result, generation, entry.reader(generation), lambda stream: settle(generation, stream)
+            )
+            if unasked:
+                requested_usage.swallow(proxy, generation)
+            return proxy
+        if generation.observed:
+            entry.read_answer(generation, result)
+            settle(generation, result)
+    except Exception as problem:  # noqa: BLE001  # ours, not the user's
+        fault("litellm's result", problem)
+    generation.end(COMPLETED)
+    return result

@@ -1,0 +1,139 @@
+"""``completion`` and ``acompletion``: chunks and answers in the shape of OpenAI's chat."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from otel_tokenstream.core.timeline import AUDIO, EMPTY, REASONING, REFUSAL, TEXT, TOOL_CALL
+from otel_tokenstream.patches import openai_shape
+from otel_tokenstream.patches.litellm.entry import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from otel_tokenstream.core.generation import Generation
+    from otel_tokenstream.core.streams import Reader
+
+_NAME_THEIR_MODEL = ("openai", "azure.ai.openai", "azure.ai.inference", "anthropic", "mistral_ai")
+
+
+def reader(call: Generation) -> Reader:
+    """Return what reads litellm's chunks.
+
+    Attribute access on pydantic models costs more than all the rest of a read, so the usual
+    chunk, one choice with text, is read from the models' own dictionaries. Where a version
+    keeps its values elsewhere, and for every other chunk, plain attribute access does.
+    """
+    take_text = call.text
+    started = False
+
+    def read(asked: int, arrived: int, chunk: Any) -> None:
+        nonlocal started
+        if started:
+            try:
+                (model,) = chunk.__dict__["choices"]
+                choice = model.__pydantic_extra__
+                text = choice["delta"].__pydantic_extra__["content"]
+                if text and choice["finish_reason"] is None:
+                    take_text(asked, arrived, text)
+                    return
+            except (AttributeError, KeyError, TypeError, ValueError):
+                pass
+        else:
+            started = True
+            read_first(call, chunk)
+        _read_any(call, asked, arrived, chunk)
+
+    return read
+
+
+def read_first(call: Generation, chunk: Any) -> None:
+    call.response_id = getattr(chunk, "id", None)
+    hidden = getattr(chunk, "_hidden_params", None) or {}
+    model = hidden.get("provider_response_model")
+    if model is None and getattr(chunk, "model", None) != call.request.model:
+        model = chunk.model  # litellm puts the requested model there where the provider named none
+    call.response_model = model
+
+
+def read_usage(call: Generation, chunk: Any) -> None:
+    usage = getattr(chunk, "usage", None)
+    if usage is not None:
+        call.usage = openai_shape.usage(usage) or call.usage
+
+
+def read_head(call: Generation, answer: Any) -> None:
+    """Take what a plain answer says of itself: id, model, usage, what litellm knows beside it."""
+    call.response_id = getattr(answer, "id", None)
+    model = getattr(answer, "model", None)
+    # Where a provider names no model, litellm puts the requested one there.
+    if model != call.request.model or names_its_model(call):
+        call.response_model = model
+    call.usage = openai_shape.usage(getattr(answer, "usage", None))
+    hidden = getattr(answer, "_hidden_params", None) or {}
+    call.cache_hit = hidden.get("cache_hit") is True
+    cost = hidden.get("response_cost")
+    if isinstance(cost, float) and cost > 0:
+        call.cost_usd = cost
+
+
+def read_answer(call: Generation, answer: Any) -> None:
+    read_head(call, answer)
+    for choice in getattr(answer, "choices", None) or ():
+        reason = getattr(choice, "finish_reason", None)
+        if reason is not None:
+            call.finish_reasons[getattr(choice, "index", 0) or 0] = str(reason)
+
+
+def names_its_model(call: Generation) -> bool:
+    provider = call.request.provider
+    return provider in _NAME_THEIR_MODEL or provider in sys.modules["litellm"].openai_compatible_providers
+
+
+def _read_any(call: Generation, asked: int, arrived: int, chunk: Any) -> None:
+    read_usage(call, chunk)
+    for choice in getattr(chunk, "choices", None) or ():
+        index = choice.index or 0
+        for kind, piece in _pieces(choice.delta):
+            if kind is TEXT and index == 0:
+                call.text(asked, arrived, piece)
+            else:
+                call.chunk(asked, arrived, kind, len(piece), None, piece if kind is TEXT else None)
+            asked = 0
+        if choice.finish_reason is not None:
+            call.finish_reasons[index] = str(choice.finish_reason)
+    if asked:
+        call.chunk(asked, arrived, EMPTY, 0, None, None)
+
+
+def _pieces(delta: Any) -> Iterator[tuple[str, str]]:
+    """Yield (kind, what was generated) of everything a delta brings."""
+    reasoning = getattr(delta, "reasoning_content", None)
+    if reasoning:
+        yield REASONING, reasoning
+    text = getattr(delta, "content", None)
+    if text:
+        yield TEXT, text
+    for each in getattr(delta, "tool_calls", None) or ():
+        yield TOOL_CALL, getattr(getattr(each, "function", None), "arguments", None) or ""
+    function = getattr(delta, "function_call", None)
+    if function:
+        yield TOOL_CALL, getattr(function, "arguments", None) or ""
+    refusal = getattr(delta, "refusal", None)
+    if refusal:
+        yield REFUSAL, refusal
+    audio = getattr(delta, "audio", None)
+    if audio:
+        yield AUDIO, openai_shape.get(audio, "transcript") or ""
+
+
+ENTRY = Entry(
+    operation="chat",
+    arguments=("model", "messages"),
+    prompt="messages",
+    reader=reader,
+    read_answer=read_answer,
+    fields=True,
+    usage_on_request=True,
+)

@@ -1,0 +1,86 @@
+"""What is known of an answer only at its end: usage, cost, and which facts litellm made up."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from otel_tokenstream.patches import openai_shape
+
+if TYPE_CHECKING:
+    from otel_tokenstream.core.generation import Generation, Usage
+
+_MISSING = object()
+
+
+def settle(call: Generation, answer: Any) -> None:
+    """Complete a call from its ended stream or plain answer."""
+    stream, call.source = call.source or answer, None
+    if call.cache_hit or _is_cached(answer):
+        # The provider was not asked: what the answer says of usage was another call's.
+        call.cache_hit, call.usage, call.cost_usd = True, None, None
+        return
+    _settle_stream(call, stream)
+    if call.attempts and call.attempts[-1].invented:
+        call.finish_reason_synthetic = bool(call.finish_reasons)
+        call.usage = call.usage and replace(call.usage, estimated=True)
+    if call.usage is not None and not call.usage.estimated and call.cost_usd is None:
+        call.cost_usd = _cost(call, call.usage)
+
+
+def _is_cached(answer: Any) -> bool:
+    named = getattr(answer, "custom_llm_provider", None) == "cached_response"
+    return named or type(answer).__name__.startswith("Cached")
+
+
+def _settle_stream(call: Generation, stream: Any) -> None:
+    received = getattr(stream, "received_finish_reason", _MISSING)
+    if received is _MISSING:  # none of litellm's own chat streams
+        return
+    if call.finish_reasons and not (received or getattr(stream, "intermittent_finish_reason", None)):
+        call.finish_reason_synthetic = True
+    # The stream keeps its own copy of the chunks, usage included that the caller is not shown.
+    chunks = getattr(stream, "chunks", None) or ()
+    reported = (openai_shape.usage(getattr(chunk, "usage", None)) for chunk in reversed(chunks))
+    usage = next((each for each in reported if each is not None), None)
+    if usage is not None:
+        call.usage = usage
+    elif call.usage is not None:  # counted by litellm from the text
+        call.usage = replace(call.usage, estimated=True)
+
+
+def _cost(call: Generation, usage: Usage) -> float | None:
+    """Price the usage by litellm's own table; None for a model that is not in it."""
+    if not call.attempts:
+        return None
+    litellm, attempt = sys.modules["litellm"], call.attempts[-1]
+    for model in (call.response_model, attempt.model):
+        # Asking litellm for the price of a model it does not know can make it ask a server.
+        if model and (model in litellm.model_cost or f"{attempt.provider}/{model}" in litellm.model_cost):
+            break
+    else:
+        return None
+    prompt, answer = usage.input or 0, usage.output or 0
+    counted = litellm.Usage(
+        prompt_tokens=prompt,
+        completion_tokens=answer,
+        total_tokens=prompt + answer,
+        prompt_tokens_details={"cached_tokens": usage.cache_read, "audio_tokens": usage.audio_input},
+        completion_tokens_details={"reasoning_tokens": usage.reasoning, "audio_tokens": usage.audio_output},
+        cache_creation_input_tokens=usage.cache_write,
+        cache_read_input_tokens=usage.cache_read,
+    )
+    try:
+        costs = litellm.cost_per_token(
+            model=model,
+            custom_llm_provider=attempt.provider or None,
+            prompt_tokens=prompt,
+            completion_tokens=answer,
+            cache_creation_input_tokens=usage.cache_write or 0,
+            cache_read_input_tokens=usage.cache_read or 0,
+            usage_object=counted,
+        )
+    except Exception:  # noqa: BLE001  # no price: litellm says so by many classes
+        return None
+    return float(sum(costs)) or None

@@ -1,0 +1,138 @@
+"""``generate_content`` and ``generate_content_stream``, sync and async: Gemini's shape, as bytes or as objects."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from otel_tokenstream.core.generation import Usage
+from otel_tokenstream.core.timeline import AUDIO, EMPTY, REASONING, TEXT, TOOL_CALL
+from otel_tokenstream.patches.litellm.entry import Entry
+from otel_tokenstream.patches.litellm.sent_events import SentEvents
+from otel_tokenstream.patches.openai_shape import count, get
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from otel_tokenstream.core.generation import Generation
+    from otel_tokenstream.core.streams import Reader
+
+_OPTIONS = {
+    "temperature": "temperature",
+    "topP": "top_p",
+    "topK": "top_k",
+    "maxOutputTokens": "max_tokens",
+    "seed": "seed",
+    "presencePenalty": "presence_penalty",
+    "frequencyPenalty": "frequency_penalty",
+    "stopSequences": "stop",
+    "candidateCount": "n",
+}
+
+
+def _reader(call: Generation) -> Reader:
+    events = SentEvents()
+
+    def read(asked: int, arrived: int, chunk: Any) -> None:
+        for event in events.feed(chunk):
+            for index, part in _read_event(call, event):
+                _read_part(call, asked, arrived, index, part)
+                asked = 0
+        if asked:
+            call.chunk(asked, arrived, EMPTY, 0, None, None)
+
+    return read
+
+
+def _read_event(call: Generation, event: Any) -> list[tuple[int, Any]]:
+    """Read all but the content, and return that: (candidate, part)."""
+    error = get(event, "error")
+    if error is not None:
+        call.error_type = str(get(error, "status") or "error")
+    call.response_id = _get(event, "responseId") or call.response_id
+    call.response_model = _get(event, "modelVersion") or call.response_model
+    call.usage = _usage(_get(event, "usageMetadata")) or call.usage
+    parts = []
+    for position, candidate in enumerate(get(event, "candidates") or ()):
+        index = get(candidate, "index") or position
+        reason = _get(candidate, "finishReason")
+        if reason:
+            call.finish_reasons[index] = str(getattr(reason, "value", reason))
+        parts += [(index, part) for part in get(get(candidate, "content"), "parts") or ()]
+    return parts
+
+
+def _read_part(call: Generation, asked: int, arrived: int, index: int, part: Any) -> None:
+    text, function = get(part, "text"), _get(part, "functionCall")
+    if function:
+        arguments = get(function, "args")
+        call.chunk(asked, arrived, TOOL_CALL, len(json.dumps(arguments)) if arguments else 0, None, None)
+    elif text and get(part, "thought"):
+        call.chunk(asked, arrived, REASONING, len(text), None, None)
+    elif text and index == 0:
+        call.text(asked, arrived, text)
+    elif text:
+        call.chunk(asked, arrived, TEXT, len(text), None, text)
+    else:
+        media = _get(_get(part, "inlineData"), "mimeType") or ""
+        call.chunk(asked, arrived, AUDIO if media.startswith("audio/") else EMPTY, 0, None, None)
+
+
+def _usage(reported: Any) -> Usage | None:
+    prompt, output = _count(reported, "promptTokenCount"), _count(reported, "candidatesTokenCount")
+    if not prompt and not output:
+        return None
+    thoughts = _count(reported, "thoughtsTokenCount")
+    return Usage(
+        input=prompt,
+        output=output and output + (thoughts or 0),  # the convention's output includes reasoning
+        cache_read=_count(reported, "cachedContentTokenCount"),
+        reasoning=thoughts,
+        audio_input=_of_audio(reported, "promptTokensDetails"),
+        audio_output=_of_audio(reported, "candidatesTokensDetails"),
+    )
+
+
+def _of_audio(reported: Any, name: str) -> int | None:
+    for part in _get(reported, name) or ():
+        if get(part, "modality") == "AUDIO":
+            return _count(part, "tokenCount")
+    return None
+
+
+def _get(thing: Any, name: str) -> Any:
+    """Read a field by its name on the wire, or as Python's objects have it."""
+    value = get(thing, name)
+    return get(thing, _snake(name)) if value is None else value
+
+
+def _count(thing: Any, name: str) -> int | None:
+    value = count(thing, name)
+    return count(thing, _snake(name)) if value is None else value
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+def _read_answer(call: Generation, answer: Any) -> None:
+    _read_event(call, answer)
+
+
+def _options(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    config = asked.get("config") or asked.get("generationConfig")
+    return {ours: _get(config, theirs) for theirs, ours in _OPTIONS.items()}
+
+
+ENTRY = Entry(
+    operation="generate_content",
+    arguments=("model", "contents"),
+    prompt="contents",
+    reader=_reader,
+    read_answer=_read_answer,
+    options=_options,
+    streamed=lambda _: False,
+    fields=True,
+)
+STREAMED = replace(ENTRY, streamed=lambda _: True)

@@ -1,0 +1,111 @@
+"""``litellm.anthropic.messages``: Anthropic's events, as bytes or as objects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from otel_tokenstream.core.generation import Usage
+from otel_tokenstream.core.timeline import EMPTY, REASONING, TEXT, TOOL_CALL
+from otel_tokenstream.patches.litellm.entry import Entry
+from otel_tokenstream.patches.litellm.sent_events import SentEvents
+from otel_tokenstream.patches.openai_shape import count, get
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from otel_tokenstream.core.generation import Generation
+    from otel_tokenstream.core.streams import Reader
+
+# Type of a delta: kind and the key of what was generated.
+_DELTAS = {
+    "thinking_delta": (REASONING, "thinking"),
+    "input_json_delta": (TOOL_CALL, "partial_json"),
+}
+
+
+def _reader(call: Generation) -> Reader:
+    events = SentEvents()
+
+    def read(asked: int, arrived: int, chunk: Any) -> None:
+        for event in events.feed(chunk):
+            if _read_event(call, asked, arrived, event):
+                asked = 0
+        if asked:
+            call.chunk(asked, arrived, EMPTY, 0, None, None)
+
+    return read
+
+
+def _read_event(call: Generation, asked: int, arrived: int, event: Any) -> bool:
+    """Whether the event brought content."""
+    name = get(event, "type")
+    if name == "content_block_delta":
+        delta = get(event, "delta")
+        of = get(delta, "type")
+        if of == "text_delta":
+            call.text(asked, arrived, get(delta, "text") or "")
+            return True
+        if of in _DELTAS:
+            kind, key = _DELTAS[of]
+            call.chunk(asked, arrived, kind, len(get(delta, key) or ""), None, None)
+            return True
+    elif name == "content_block_start" and get(get(event, "content_block"), "type") == "tool_use":
+        call.chunk(asked, arrived, TOOL_CALL, 0, None, None)
+        return True
+    elif name == "message_start":
+        _read_head(call, get(event, "message"))
+    elif name == "message_delta":
+        _read_reason(call, get(event, "delta"))
+        _read_usage(call, get(event, "usage"))
+    elif name == "error":
+        call.error_type = str(get(get(event, "error"), "type") or "error")
+    return False
+
+
+def _read_head(call: Generation, message: Any) -> None:
+    call.response_id = get(message, "id")
+    call.response_model = get(message, "model")
+    _read_usage(call, get(message, "usage"))
+
+
+def _read_reason(call: Generation, holder: Any) -> None:
+    reason = get(holder, "stop_reason")
+    if reason is not None:
+        call.finish_reasons[0] = str(reason)
+
+
+def _read_usage(call: Generation, reported: Any) -> None:
+    """Take counts: the first event has the prompt's, the last one the answer's and sometimes all again."""
+    before = call.usage or Usage()
+    read = _first(count(reported, "cache_read_input_tokens"), before.cache_read)
+    written = _first(count(reported, "cache_creation_input_tokens"), before.cache_write)
+    fresh = count(reported, "input_tokens")
+    # The convention's input includes cached tokens, which Anthropic counts apart.
+    prompt = before.input if not fresh and before.input else fresh and fresh + (read or 0) + (written or 0)
+    output = _first(count(reported, "output_tokens"), before.output)
+    if prompt or output:
+        call.usage = Usage(input=prompt, output=output, cache_read=read, cache_write=written)
+
+
+def _first(value: int | None, otherwise: int | None) -> int | None:
+    return otherwise if value is None else value
+
+
+def _read_answer(call: Generation, answer: Any) -> None:
+    _read_head(call, answer)
+    _read_reason(call, answer)
+
+
+def _options(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**asked, "stop": asked.get("stop_sequences")}
+
+
+ENTRY = Entry(
+    operation="chat",
+    arguments=("max_tokens", "messages", "model"),
+    prompt="messages",
+    reader=_reader,
+    read_answer=_read_answer,
+    options=_options,
+    fields=True,
+)

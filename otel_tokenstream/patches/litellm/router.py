@@ -1,0 +1,105 @@
+"""``Router``: one generation around all retries and fallbacks of a call.
+
+Whatever a router does passes through two of its methods, embeddings and files included; which
+entry of litellm a call is for is told by the function it hands on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any
+
+from otel_tokenstream.core.guard import guarded
+from otel_tokenstream.core.ownership import Owning, owner
+from otel_tokenstream.patches.litellm import chat, google, messages, responses, text
+from otel_tokenstream.patches.litellm.calls import acalling, calling
+from otel_tokenstream.patches.litellm.target import OTHER, Target, target
+from otel_tokenstream.patches.table import Patch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from otel_tokenstream.core.telemetry import Telemetry
+    from otel_tokenstream.patches.litellm.entry import Entry
+
+_ENTRIES = {
+    "_completion": chat.ENTRY,
+    "_acompletion": chat.ENTRY,
+    "_atext_completion": text.ENTRY,
+    "aresponses": responses.ENTRY,
+    "anthropic_messages": messages.ENTRY,
+    "agenerate_content": google.ENTRY,
+    "agenerate_content_stream": google.STREAMED,
+}
+
+
+def patches(telemetry: Telemetry) -> list[Patch]:
+    return [
+        Patch("litellm.router", "Router.function_with_fallbacks", partial(_method, telemetry), optional=True),
+        Patch("litellm.router", "Router.async_function_with_fallbacks", partial(_amethod, telemetry), optional=True),
+        Patch("litellm.router", "run_async_function", _in_callers_context, optional=True),
+    ]
+
+
+def _method(telemetry: Telemetry, original: Any) -> Callable[..., Any]:
+    @wraps(original)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        function, entry = original.__get__(self), _entry(self, kwargs)
+        if entry is not None:
+            function = calling(telemetry, entry, function)
+        return function(*args, **kwargs)
+
+    return method
+
+
+def _amethod(telemetry: Telemetry, original: Any) -> Callable[..., Any]:
+    @wraps(original)
+    async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        function, entry = original.__get__(self), _entry(self, kwargs)
+        if entry is not None:
+            function = acalling(telemetry, entry, function)
+        return await function(*args, **kwargs)
+
+    return method
+
+
+@guarded
+def _entry(router: Any, kwargs: Mapping[str, Any]) -> Entry | None:
+    if owner() is not None:
+        return None
+    function = kwargs.get("original_generic_function") or kwargs.get("original_function")
+    entry = _ENTRIES.get(getattr(function, "__name__", ""))
+    return None if entry is None else replace(entry, target=partial(_target, router))
+
+
+def _target(router: Any, asked: Mapping[str, Any]) -> Target:
+    """The group by its name, with the provider and server of its first deployment.
+
+    If another deployment answers in the end, its attempt corrects them.
+    """
+    group = str(asked.get("model"))
+    for deployment in getattr(router, "model_list", None) or ():
+        if deployment.get("model_name") == group:
+            return target(deployment["litellm_params"])._replace(model=group)
+    known = target(asked)
+    return known if known.provider else Target(OTHER, group, None, None)
+
+
+def _in_callers_context(original: Any) -> Callable[..., Any]:
+    """Let a coroutine that litellm runs on a loop in another thread know whose call it belongs to."""
+
+    @wraps(original)
+    def run_async_function(async_function: Any, *args: Any, **kwargs: Any) -> Any:
+        call = owner()
+        if call is None:
+            return original(async_function, *args, **kwargs)
+
+        @wraps(async_function)
+        async def within(*args: Any, **kwargs: Any) -> Any:
+            with Owning(call):
+                return await async_function(*args, **kwargs)
+
+        return original(within, *args, **kwargs)
+
+    return run_async_function

@@ -1,0 +1,75 @@
+"""The Collector's layers as files. Whether the Collector takes them, the stack's tests ask itself."""
+
+from __future__ import annotations
+
+import re
+from itertools import chain
+
+import pytest
+from bundle import LAYERS
+
+from otel_tokenstream import signals
+
+PIPELINES = [
+    (layer, name, pipeline)
+    for layer, config in LAYERS.items()
+    for name, pipeline in config.get("service", {}).get("pipelines", {}).items()
+]
+OLD_NAMES = {"otlp", "otlphttp", "loadbalancing", "prometheusremotewrite", "logging", "spanmetrics"}
+
+
+@pytest.mark.parametrize(("layer", "name", "pipeline"), PIPELINES)
+def test_the_memory_limiter_comes_first(layer, name, pipeline):
+    """What is behind another processor has already been let in. The Collector's own metrics pass it by."""
+    if name != "metrics/self" and "processors" in pipeline:
+        assert pipeline["processors"][0] == "memory_limiter"
+
+
+@pytest.mark.parametrize(("layer", "name", "pipeline"), PIPELINES)
+def test_metrics_are_never_sampled(layer, name, pipeline):
+    """Rates and objectives count every stream."""
+    if not name.startswith("traces"):
+        assert "tail_sampling" not in pipeline.get("processors", ())
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_component_names_are_current(layer):
+    """Aliases go away."""
+    exporters = {name.split("/")[0] for name in LAYERS[layer].get("exporters", {})}
+    assert not exporters & OLD_NAMES
+    assert "batch" not in LAYERS[layer].get("processors", {})
+
+
+@pytest.mark.parametrize("layer", ["local", "vendor"])
+def test_queues_survive_a_restart_and_batches_fit_every_limit(layer):
+    """Below the 4 MiB of gRPC receivers and the 5 MB Tempo takes for one trace."""
+    for exporter in LAYERS[layer]["exporters"].values():
+        queue = exporter["sending_queue"]
+        assert queue["storage"] == "file_storage"
+        assert queue["batch"]["sizer"] == "bytes"
+        assert queue["batch"]["max_size"] < 4 * 1024**2
+
+
+def test_redaction_leaves_our_own_values_alone():
+    """A pattern for keys that matches token would mask every number we measure."""
+    patterns = [re.compile(text) for text in LAYERS["redaction"]["processors"]["redaction"]["blocked_key_patterns"]]
+    ours = chain(signals.SPAN_ATTRIBUTES, signals.EVENT_ATTRIBUTES)
+    assert not [name for name in ours for pattern in patterns if pattern.search(name)]
+
+
+def test_sampling_keeps_what_the_words_say():
+    """Every policy reads an attribute that spans carry, numeric ones an integer."""
+    for policy in LAYERS["sampling"]["processors"]["tail_sampling"]["policies"]:
+        rule = policy.get(policy["type"], {})
+        if "key" in rule:
+            attribute = signals.SPAN_ATTRIBUTES[rule["key"]]
+            assert attribute.type == ("int" if policy["type"] == "numeric_attribute" else "string")
+
+
+@pytest.mark.parametrize("layer", ["langfuse", "openinference"])
+def test_overlays_read_attributes_that_spans_carry(layer):
+    """A renamed attribute would leave a field of the other tool empty."""
+    text = str(LAYERS[layer])
+    read = set(re.findall(r'span\.attributes\["((?:tokenstream|gen_ai|dspy)\.[^"]+)"\]', text)) - {"gen_ai.usage.cost"}
+    assert read
+    assert read <= set(signals.SPAN_ATTRIBUTES)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import asyncio
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+from opentelemetry.context import attach, detach, set_value
+
+from otel_tokenstream import signals
+from otel_tokenstream.core import ownership
+from otel_tokenstream.core.generation import COMPLETED, Request
+from otel_tokenstream.core.ownership import Owning, owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from calls import Ends
+
+REQUEST = Request("chat", "scripted", "test", stream=False)
+GENAI_KEY = "opentelemetry.genai.client.inference.context"
+
+
+def test_calls_inside_the_creating_call_have_an_owner(ends: Ends) -> None:
+    """The owner is known inside, in threads that copied the context too, and gone afterwards."""
+    call = ends.call()
+
+    with Owning(call), ThreadPoolExecutor(1) as pool:
+        assert owner() is call
+        assert pool.submit(copy_context().run, owner).result() is call
+    assert owner() is None
+    call.end(COMPLETED)
+
+
+async def test_tasks_left_behind_by_a_creating_call_own_their_calls(ends: Ends) -> None:
+    """A task that outlives the creating call, as a callback may, is no part of it any more."""
+    call, returned = ends.call(), asyncio.Event()
+
+    async def callback() -> Any:
+        await returned.wait()
+        return owner()
+
+    with Owning(call):
+        task = asyncio.create_task(callback())
+    returned.set()
+
+    assert await task is None
+    call.end(COMPLETED)
+
+
+async def test_concurrent_calls_have_owners_of_their_own(ends: Ends) -> None:
+    """Tasks side by side see their own call only."""
+
+    async def one() -> bool:
+        call = ends.call()
+        with Owning(call):
+            await asyncio.sleep(0)
+            mine = owner() is call
+        call.end(COMPLETED)
+        return mine
+
+    assert all(await asyncio.gather(*(one() for _ in range(20))))
+
+
+def test_the_span_is_current_during_the_creating_call_only(record: Callable[..., Any]) -> None:
+    """Requests made inside are the span's children, later ones are not."""
+    telemetry, captured = record()
+    call = telemetry.start(REQUEST)
+
+    with Owning(call):
+        inside = trace.get_current_span()
+    call.end(COMPLETED)
+
+    assert trace.get_current_span() is trace.INVALID_SPAN
+    assert inside.get_span_context().span_id == captured.spans[0].context.span_id
+
+
+def test_a_call_that_has_a_span_already_is_enriched(record: Callable[..., Any]) -> None:
+    """Another instrumentation's span takes our attributes, stays open and is not doubled."""
+    telemetry, captured = record()
+    tracer = captured.tracer_provider.get_tracer("theirs")
+
+    with tracer.start_as_current_span("chat by them") as span:
+        token = attach(set_value(GENAI_KEY, object()))
+        telemetry.start(REQUEST).end(COMPLETED)
+        detach(token)
+        assert span.is_recording()
+
+    (generation,) = captured.spans
+    assert generation.name == "chat by them"
+    assert generation.attributes[signals.OUTCOME] == "completed"
+
+
+def test_our_own_mark_is_not_taken_for_anothers(record: Callable[..., Any], monkeypatch: Any) -> None:
+    """A call made while a stream of ours is read has a span of its own, whatever other packages are loaded."""
+
+    @dataclass
+    class InferenceData:
+        marked: bool = True
+
+    module = ModuleType("opentelemetry.util.genai.invocation")
+    module.InferenceData = InferenceData  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    telemetry, captured = record()
+    outer = telemetry.start(REQUEST)
+    token = attach(outer.context)
+    assert not ownership.owned_elsewhere()
+    telemetry.start(REQUEST).end(COMPLETED)
+    detach(token)
+    outer.end(COMPLETED)
+
+    inner_span, outer_span = captured.generations
+    assert inner_span.parent is outer_span.span

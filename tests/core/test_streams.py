@@ -1,0 +1,421 @@
+from __future__ import annotations
+
+import asyncio
+import copy
+import gc
+import inspect
+import threading
+import weakref
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, closing, suppress
+from types import AsyncGeneratorType, GeneratorType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from calls import Pull, aletters, letters
+
+from otel_tokenstream.core import open_calls
+from otel_tokenstream.core.streams import proxy
+
+if TYPE_CHECKING:
+    from calls import Ends
+
+SPECIAL = ("__iter__", "__next__", "__aiter__", "__anext__", "__enter__", "__exit__", "__aenter__", "__aexit__")
+
+
+# --- What the caller sees --------------------------------------------------------------------
+
+
+def test_proxy_answers_to_its_streams_class(ends: Ends) -> None:
+    """isinstance(), ABCs and inspect see the stream's own class."""
+    assert isinstance(ends.around(Pull()), Pull)
+    generator = ends.around(letters())
+    assert isinstance(generator, GeneratorType)
+    assert isinstance(generator, Iterator)
+    assert inspect.isgenerator(generator)
+    agenerator = ends.around(aletters())
+    assert isinstance(agenerator, AsyncGeneratorType)
+    assert isinstance(agenerator, AsyncIterator)
+
+
+@pytest.mark.parametrize("make", [Pull, letters, aletters, lambda: iter("abc"), lambda: iter([1])])
+def test_proxy_has_exactly_the_special_methods_of_its_stream(ends: Ends, make: Any) -> None:
+    """Nothing can be done with the proxy that could not be done with the stream, and the other way round."""
+    stream = make()
+    ours = ends.around(stream)
+
+    for name in SPECIAL:
+        assert hasattr(type(ours), name) == hasattr(type(stream), name), name
+
+
+def test_attributes_are_read_set_and_deleted_on_the_stream(ends: Ends) -> None:
+    """The proxy keeps no attributes of its own."""
+    stream = Pull()
+    ours = ends.around(stream)
+
+    ours.label = "theirs"
+    ours.more = 1
+    assert (stream.label, stream.more, ours.label) == ("theirs", 1, "theirs")
+    del ours.more
+    assert not hasattr(stream, "more")
+    assert vars(ours) is vars(stream)
+    assert dir(ours) == dir(stream)
+    assert repr(ours) == repr(stream)
+    with pytest.raises(AttributeError, match="'Pull' object has no attribute 'missing'"):
+        ours.missing  # noqa: B018
+
+
+def test_a_copy_is_a_copy_of_the_stream(ends: Ends) -> None:
+    """copy() gives what it gives without us: a stream of the same class, with no end to report."""
+    stream = ends.around(Pull())
+
+    copied = copy.copy(stream)
+
+    assert type(copied) is Pull
+    assert copied.label == "mine"
+    with pytest.raises(TypeError, match="generator"):
+        copy.copy(ends.around(letters()))
+
+
+def test_proxy_can_be_referred_to_weakly(ends: Ends) -> None:
+    """A program that keeps its streams in a WeakSet goes on doing so."""
+    stream = ends.around(Pull())
+
+    assert weakref.ref(stream)() is stream
+
+
+def test_chunks_are_the_same_objects(ends: Ends) -> None:
+    """The caller is given the very chunks of the library."""
+    chunks = [object(), object()]
+    call = ends.call()
+
+    assert all(ours is theirs for ours, theirs in zip(proxy(iter(chunks), call, None), chunks, strict=True))
+
+
+def test_iterating_gives_the_stream_itself_where_the_library_does(ends: Ends) -> None:
+    """iter() and aiter() of a stream that is its own iterator return the proxy."""
+    stream = ends.around(Pull())
+
+    assert iter(stream) is stream
+    assert stream.__aiter__() is stream
+
+
+class Separate:
+    """A stream whose iterators are objects of their own, like the OpenAI SDK's."""
+
+    def __init__(self) -> None:
+        self._letters = iter("abcdef")
+        self.closed = False
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._letters
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        for letter in self._letters:
+            yield letter
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def test_a_separate_iterator_is_measured_like_the_stream(ends: Ends) -> None:
+    """Chunks count and the end is seen when the library iterates by another object."""
+    assert "".join(ends.around(Separate())) == "abcdef"
+    assert "".join([letter async for letter in ends.around(Separate())]) == "abcdef"
+
+    assert ends.outcomes == ["completed", "completed"]
+    assert [call.timeline.chunks for call in ends.calls] == [6, 6]
+
+
+def test_leaving_a_separate_iterator_is_not_the_end_of_its_stream(ends: Ends) -> None:
+    """A loop that was left can be taken up again, and what ends the stream is what counts."""
+    stream = ends.around(Separate())
+
+    for letter in stream:
+        if letter == "b":
+            break
+    assert ends.outcomes == []
+    assert "".join(stream) == "cdef"
+    assert ends.outcomes == ["completed"]
+    left = ends.around(Separate())
+    for _ in left:
+        break
+    left.close()
+    assert ends.outcomes == ["completed", "closed"]
+
+
+def test_a_stream_lives_as_long_as_its_separate_iterator(ends: Ends) -> None:
+    """Dropping the stream while its iterator is read ends nothing; dropping both does."""
+    iterator = iter(ends.around(Separate()))
+
+    assert [next(iterator), next(iterator)] == ["a", "b"]
+    assert ends.outcomes == []
+    del iterator
+    assert ends.outcomes == ["abandoned"]
+
+
+# --- Ends ------------------------------------------------------------------------------------
+
+
+def test_an_exhausted_stream_ends_once(ends: Ends) -> None:
+    """Asking again after the end raises StopIteration again and reports nothing again."""
+    stream = ends.around(letters())
+
+    assert list(stream) == ["a", "b", "c"]
+    assert list(stream) == []
+    stream.close()
+    del stream
+    assert ends.outcomes == ["completed"]
+
+
+async def test_an_exhausted_async_stream_ends_once(ends: Ends) -> None:
+    """The same for async iteration."""
+    stream = ends.around(aletters())
+
+    assert [letter async for letter in stream] == ["a", "b", "c"]
+    assert [letter async for letter in stream] == []
+    await stream.aclose()
+    del stream
+    assert ends.outcomes == ["completed"]
+
+
+@pytest.mark.parametrize("error", [ValueError("theirs"), KeyboardInterrupt(), SystemExit(3)])
+def test_an_exception_of_the_stream_reaches_the_caller_as_the_same_object(ends: Ends, error: BaseException) -> None:
+    """What the library raises is raised, unwrapped, with its own traceback below."""
+    with pytest.raises(type(error)) as raised:
+        list(ends.around(Pull(error=error)))
+
+    assert raised.value is error
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    assert ends.outcomes == ["failed" if isinstance(error, Exception) else "cancelled"]
+    assert ends.calls[0].timeline.chunks == 3
+    assert ends.calls[0].error_type == ("ValueError" if isinstance(error, ValueError) else None)
+
+
+async def test_an_exception_of_an_async_stream_reaches_the_caller_as_the_same_object(ends: Ends) -> None:
+    """The same for async iteration."""
+    error = ValueError("theirs")
+    with pytest.raises(ValueError, match="theirs") as raised:
+        [letter async for letter in ends.around(Pull(error=error))]
+
+    assert raised.value is error
+    assert ends.outcomes == ["failed"]
+
+
+def test_reading_on_after_a_failure_changes_nothing_more(ends: Ends) -> None:
+    """A stream that can go on after an error is read on by its caller; the call has ended with the error."""
+
+    class Resumes(Pull):
+        def __next__(self) -> str:
+            self.reads = getattr(self, "reads", 0) + 1
+            if self.reads == 2:
+                raise ConnectionError
+            return "x"
+
+    stream = ends.around(Resumes())
+    next(stream)
+    with pytest.raises(ConnectionError):
+        next(stream)
+    (call,) = ends.calls
+    ended = (call.outcome, call.timeline.chunks, call.first_token)
+    for _ in range(100):
+        assert next(stream) == "x"
+    stream.close()
+
+    assert ends.outcomes == ["failed"]
+    assert (call.outcome, call.timeline.chunks, call.first_token) == ended
+    assert not call._block
+
+
+def test_closing_ends_the_stream_once_and_returns_what_the_library_does(ends: Ends) -> None:
+    """close() twice closes the library's stream twice, as without us, and ends the call once."""
+    inner = Pull()
+    stream = ends.around(inner)
+    next(stream)
+
+    assert stream.close() == "closed"
+    assert stream.close() == "closed"
+    assert inner.closed == 2
+    assert ends.outcomes == ["closed"]
+
+
+@pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
+def test_with_blocks_end_the_stream(ends: Ends, error: type[BaseException] | None) -> None:
+    """Leaving a with block is closing, Ctrl-C inside it is cancelling; the stream's own exit runs."""
+    inner = Pull()
+    with suppress(BaseException), ends.around(inner) as stream:
+        assert isinstance(stream, Pull)
+        next(stream)
+        if error is not None:
+            raise error
+
+    assert inner.closed == 1
+    assert ends.outcomes == ["cancelled" if error is KeyboardInterrupt else "closed"]
+
+
+async def test_async_with_and_aclosing_end_the_stream(ends: Ends) -> None:
+    """async with, aclosing() and closing() are a deliberate close."""
+    async with ends.around(Pull()) as stream:
+        await stream.__anext__()
+    async with aclosing(ends.around(aletters())) as stream:
+        await stream.__anext__()
+    with closing(ends.around(letters())) as stream:
+        next(stream)
+
+    assert ends.outcomes == ["closed", "closed", "closed"]
+
+
+def test_dropping_the_stream_ends_it_at_once(ends: Ends) -> None:
+    """The last reference gone, the call is abandoned, without waiting for the collector."""
+    for letter in ends.around(letters()):
+        if letter == "b":
+            break
+
+    assert ends.outcomes == ["abandoned"]
+    assert ends.calls[0].timeline.chunks == 2
+
+
+def test_a_drop_still_learns_what_the_library_knows_at_the_end(ends: Ends) -> None:
+    """What is read from an ended stream is read from a dropped one too."""
+    seen: list[Any] = []
+    stream = ends.around(Pull(), closer=lambda inner: seen.append(inner.label))
+    next(stream)
+    del stream
+
+    assert seen == ["mine"]
+    assert ends.outcomes == ["abandoned"]
+
+
+def test_a_drop_in_a_cycle_is_noted_while_the_collector_runs_and_finished_later(ends: Ends) -> None:
+    """Under the collector nothing is recorded, since it may run inside any lock; the next call records it."""
+    keeper: dict[str, Any] = {"stream": ends.around(letters())}
+    keeper["self"] = keeper
+    next(keeper["stream"])
+    del keeper
+    lock = threading.Lock()
+    locked_at_end: list[bool] = []
+    ends.finish = lambda call: (locked_at_end.append(lock.locked()), ends.calls.append(call))  # type: ignore[method-assign]
+
+    with lock:
+        gc.collect()
+        assert ends.outcomes == []
+    open_calls.finish_dropped()
+
+    assert ends.outcomes == ["abandoned"]
+    assert locked_at_end == [False]
+
+
+def test_a_stream_that_another_thread_reads_ends_once(ends: Ends) -> None:
+    """Reads from several threads, one after the other, belong to one call."""
+    stream = ends.around(letters("abcd"))
+    read: list[str] = []
+    for _ in range(6):
+        thread = threading.Thread(target=lambda: read.extend(filter(None, [next(stream, "")])))
+        thread.start()
+        thread.join()
+
+    assert read == ["a", "b", "c", "d"]
+    assert ends.outcomes == ["completed"]
+
+
+# --- Cancelled reads -------------------------------------------------------------------------
+
+
+async def endless(reading: asyncio.Event) -> AsyncIterator[str]:
+    yield "a"
+    reading.set()
+    await asyncio.Event().wait()
+
+
+async def test_cancelling_a_pending_read_ends_the_stream_cancelled(ends: Ends, caplog: Any) -> None:
+    """A task cancelled in mid-read gets its CancelledError and the call its outcome; the context is whole."""
+    reading = asyncio.Event()
+
+    async def consume() -> None:
+        async for _ in ends.around(endless(reading)):
+            pass
+
+    task = asyncio.create_task(consume())
+    await reading.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert ends.outcomes == ["cancelled"]
+    assert ends.calls[0].timeline.chunks == 1
+    assert caplog.records == []
+
+
+async def test_a_time_out_around_a_read_is_a_cancellation(ends: Ends) -> None:
+    """wait_for() raises its TimeoutError to the caller and cancels the read."""
+    stream = ends.around(endless(asyncio.Event()))
+    await stream.__anext__()
+
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(stream.__anext__(), 0.005)
+
+    assert ends.outcomes == ["cancelled"]
+
+
+class Never:
+    """Waits for ever, without an event loop."""
+
+    def __await__(self) -> Iterator[None]:
+        yield
+
+
+async def silent() -> AsyncIterator[str]:
+    yield "a"
+    await Never()
+
+
+def test_a_pending_read_that_is_dropped_is_abandoned_without_a_word(ends: Ends, caplog: Any) -> None:
+    """A coroutine closed in another context than its own detaches nothing there."""
+    stream = ends.around(silent())
+    with pytest.raises(StopIteration, match="a"):
+        stream.__anext__().send(None)
+    reading = stream.__anext__()
+    reading.send(None)
+    thread = threading.Thread(target=reading.close)
+    thread.start()
+    thread.join()
+
+    assert ends.outcomes == ["abandoned"]
+    assert caplog.records == []
+
+
+async def test_closing_while_a_task_is_cancelled_is_a_cancellation(ends: Ends) -> None:
+    """A stream closed on the way out of a cancelled task was cancelled, not closed by choice."""
+    reached = asyncio.Event()
+
+    async def consume() -> None:
+        async with aclosing(ends.around(aletters())) as stream:
+            await stream.__anext__()
+            reached.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(consume())
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert ends.outcomes == ["cancelled"]
+
+
+# --- Faults of ours --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("broken", ["read", "close"])
+def test_a_fault_in_reading_or_closing_never_reaches_the_caller(ends: Ends, broken: str) -> None:
+    """The caller's loop sees its chunks whatever our readers do, and the call ends with its outcome."""
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("ours")
+
+    call = ends.call()
+    stream = proxy(letters(), call, fail if broken == "read" else call.text, fail if broken == "close" else None)
+
+    assert list(stream) == ["a", "b", "c"]
+    assert ends.outcomes == ["completed"]

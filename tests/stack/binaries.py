@@ -1,0 +1,83 @@
+"""The real components at pinned versions, built from the manifests in components/ and kept between runs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import yaml
+
+MANIFESTS = Path(__file__).parent / "components"
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "otel-tokenstream" / "bin"
+_MODULES = {
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
+    "loki": "loki",
+    "alertmanager": "alertmanager",
+    "amtool": "alertmanager",
+    "compose": "compose",
+}
+_BUILT_AS = {"compose": "cmd"}
+
+
+class NoGoError(RuntimeError):
+    """There is no Go toolchain to build the components with."""
+
+
+def binary(name: str) -> Path:
+    """Return a component's binary; the first call for a manifest takes some minutes."""
+    if name == "otelcol":
+        manifest = MANIFESTS / "collector.yaml"
+        return _cached(name, [manifest], lambda target: _build_collector(manifest, target)) / "otelcol"
+    module = MANIFESTS / _MODULES[name]
+    directory = _cached(module.name, [module / "go.mod", module / "go.sum"], lambda target: _build(module, target))
+    return directory / _BUILT_AS.get(name, name)
+
+
+def tempo() -> str | None:
+    """Return the Tempo server to test against: TEMPO_BIN, or tempo on the PATH. No registry has it."""
+    return os.environ.get("TEMPO_BIN") or shutil.which("tempo")
+
+
+def _cached(name, manifest, build):
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in manifest)).hexdigest()[:16]
+    target = _CACHE / f"{name}-{digest}"
+    if not target.exists():
+        if shutil.which("go") is None:
+            msg = f"building {name} needs Go 1.26 or later on the PATH: https://go.dev/doc/install"
+            raise NoGoError(msg)
+        print(f"building {name}: some minutes, once for {target}", flush=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as unfinished:
+            build(Path(unfinished))
+            shutil.copytree(unfinished, target)
+    return target
+
+
+def _build(module, target):
+    _run(["go", "build", "-trimpath", "-ldflags=-s -w", "-o", f"{target}/", "tool"], module)
+
+
+def _build_collector(manifest, target):
+    version = yaml.safe_load(manifest.read_text())["dist"]["version"]
+    with tempfile.TemporaryDirectory() as sources:
+        shutil.copy(manifest, sources)
+        builder = f"go.opentelemetry.io/collector/cmd/builder@v{version}"
+        _run(["go", "run", builder, "--config", manifest.name], Path(sources))
+        shutil.copy(Path(sources) / "build" / "otelcol", target)
+
+
+def _run(command, directory):
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    if done.returncode:
+        msg = f"{' '.join(command)} failed in {directory}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        raise RuntimeError(msg)
+
+
+if __name__ == "__main__":
+    for component in ("otelcol", *_MODULES):
+        print(binary(component))

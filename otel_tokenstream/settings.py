@@ -289,7 +289,8 @@ class Settings:
                 logged as an error instead and the default is used.
 
         """
-        problems, values = [], {}
+        problems: list[str] = []
+        values: dict[str, Any] = {}
         known = catalogue()
         for key, value in (options or {}).items():
             if key not in known:

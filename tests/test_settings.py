@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import fields
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 
 from otel_tokenstream import LiteLLMInstrumentor, SettingError
-from otel_tokenstream.settings import Configuration, Settings, catalogue
+from otel_tokenstream.settings import Configuration, NamedHook, Settings, catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,9 +25,12 @@ CASES: dict[str, tuple[Any, str, Any, str, str]] = {
     "metric_names": ("old", "Both", "both", "newest", "one of old, new, both"),
     "chunk_metrics": (True, "false", False, "off", "true or false"),
     "fields": (True, "0", False, "2", "true or false"),
+    "request_usage": (False, "1", True, "yes", "true or false"),
     "model_limit": (100, "0", 0, "1e3", "a whole number from 0 to 100000"),
     "capture_content": ("NO_CONTENT", "span_only", "SPAN_ONLY", "true", "one of NO_CONTENT, SPAN_ONLY, EVENT_ONLY"),
     "content_limit": (16_384, "100", 100, "1.5", "a whole number from 0 to 16777216"),
+    "content_value_limit": (8_192, "0", 0, "8k", "a whole number from 0 to 16777216"),
+    "redact": (None, " a.b:mask ", NamedHook("a.b", "mask"), "mask", "a function from str to str"),
 }
 every_setting = pytest.mark.parametrize("name", CASES)
 
@@ -74,7 +80,8 @@ def test_option_wins_over_variable(name: str) -> None:
     """What the program asks for stands above what surrounds it."""
     default, text, value, bad, _ = CASES[name]
     assert getattr(Settings.load({name: value}, environ={}), name) == value
-    assert getattr(Settings.load({name: default}, environ={variable(name): text}), name) == default
+    if default is not None:  # which an option cannot ask for: it is that of an option not given
+        assert getattr(Settings.load({name: default}, environ={variable(name): text}), name) == default
     assert getattr(Settings.load({name: value}, environ={variable(name): bad}), name) == value
 
 
@@ -106,6 +113,30 @@ def test_bad_option_for_content_is_not_replaced_by_a_variable_that_allows_it() -
     """Content leaves the process only where nothing speaks against it."""
     environ = {variable("capture_content"): "SPAN_AND_EVENT"}
     assert Settings.load({"capture_content": "nothing"}, environ=environ, lenient=True).capture_content == "NO_CONTENT"
+
+
+@pytest.mark.parametrize("content_first", [True, False])
+def test_redaction_that_is_not_to_be_had_turns_content_off(content_first: bool) -> None:
+    """Where raising would do harm, a bad redaction must not become none: nothing leaves unredacted."""
+    options: dict[str, object] = {"capture_content": "SPAN_AND_EVENT", "redact": "no function"}
+    if not content_first:
+        options = dict(reversed(options.items()))
+    variables = {variable(name): str(value) for name, value in options.items()}
+    assert Settings.load(options, environ={}, lenient=True).capture_content == "NO_CONTENT"
+    assert Settings.load(environ=variables, lenient=True).capture_content == "NO_CONTENT"
+    assert Configuration(**options).capture_content == "NO_CONTENT"
+
+
+def test_redaction_named_in_the_environment_is_looked_up_at_its_first_use() -> None:
+    """A program's own modules are not to be found yet where ``opentelemetry-instrument`` reads the settings."""
+    hook = Settings.load(environ={variable("redact"): "not_there_yet:mask"}).redact
+    assert hook is not None
+    with pytest.raises(ModuleNotFoundError):
+        hook("text")
+    module = ModuleType("not_there_yet")
+    module.mask = str.upper
+    with patch.dict(sys.modules, {"not_there_yet": module}):
+        assert hook("text") == "TEXT"
 
 
 def test_unknown_variable_names_the_nearest_one() -> None:

@@ -124,7 +124,11 @@ def _panel(panel: Panel) -> dict[str, Any]:
         "datasource": source,
         "targets": [_target(query, chr(ord("A") + index)) for index, query in enumerate(panel.queries)],
         "fieldConfig": {
-            "defaults": {"unit": panel.unit, **_defaults(panel.kind), **panel.look},
+            "defaults": {
+                name: value
+                for name, value in {"unit": panel.unit, **_defaults(panel.kind), **panel.look}.items()
+                if value is not None
+            },
             "overrides": list(panel.overrides),
         },
         "options": {**_options(panel.kind), **panel.options},

@@ -1,4 +1,4 @@
-"""What leaves of prompts and answers where content is captured: on spans as JSON, on token events as text.
+"""What leaves of prompts and answers on spans, where content is captured: JSON in the structure of the conventions.
 
 Every text passes here on its way into a signal: repaired, without base64, redacted, and cut to
 its limit, in this order.
@@ -17,15 +17,14 @@ from otel_tokenstream.core import messages
 from otel_tokenstream.core.generation import FAILED
 from otel_tokenstream.core.guard import guarded
 from otel_tokenstream.core.redaction import Gate, redacted
-from otel_tokenstream.core.text import cut, head, left_out, repaired, size, without_base64
+from otel_tokenstream.core.text import cut, left_out, repaired, size, without_base64
 from otel_tokenstream.core.timeline import REASONING, TEXT, TOOL_CALL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from otel_tokenstream.core.capture import Captured, Run
     from otel_tokenstream.core.redaction import Hook
-    from otel_tokenstream.core.timeline import TokenEvent
     from otel_tokenstream.settings import Settings
 
 _LEAST = 64
@@ -36,9 +35,14 @@ _LONGEST_TYPE = 64
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def span_attributes(call: Captured, settings: Settings, limit: int, value_limit: int) -> dict[str, str]:
-    """Return prompt and answer as JSON of at most ``limit`` bytes in all, the answer first in line for them."""
+def span_attributes(call: Captured, settings: Settings, longest: int) -> dict[str, str]:
+    """Return prompt and answer as JSON of at most ``longest`` bytes each.
+
+    What all of them may take is shared out in this order: the answer, the prompt from its newest
+    message on, the instructions, the tools.
+    """
     transcript, hook = call.transcript, settings.redact
+    limit, value_limit = settings.content_share, min(settings.value_limit, longest)
     builders: tuple[tuple[str, Callable[[int], str | None]], ...] = (
         (signals.OUTPUT_MESSAGES, lambda most: _messages(_output(call, hook), most, hook)),
         (signals.INPUT_MESSAGES, lambda most: _messages(_input(transcript.prompt), most, hook)),
@@ -52,35 +56,6 @@ def span_attributes(call: Captured, settings: Settings, limit: int, value_limit:
             attributes[name] = value
             limit -= size(value)
     return attributes
-
-
-def event_texts(events: Sequence[TokenEvent], settings: Settings, limit: int, missing: int) -> list[str]:
-    """Return the text of each event, at most ``limit`` bytes in all; ``missing`` bytes were not kept at all.
-
-    What a hook withholds of a run comes with the last event that has any of it.
-    """
-    texts = [""] * len(events)
-    gate, run, last = None, None, 0
-    for at, event in enumerate(events):
-        for passage in event.passages or ():
-            if gate is None or (passage.kind, passage.field) != run:
-                if gate is not None:
-                    texts[last] += gate.close()
-                gate, run = Gate(settings.redact, passage.kind), (passage.kind, passage.field)
-            texts[at] += gate.feed(passage.text)
-            last = at
-    if gate is None:
-        return texts
-    texts[last] += gate.close(torn=missing > 0)
-    left = limit
-    for at, text in enumerate(texts):
-        kept = head(cut(text, settings.value_limit), left)
-        left -= size(kept)
-        missing += size(text) - size(kept) if len(kept) < len(text) and left <= 0 else 0
-        texts[at] = kept
-    if missing:
-        texts[last] += left_out(missing)
-    return texts
 
 
 # --- The values of a span -----------------------------------------------------------------
@@ -99,6 +74,8 @@ def _output(call: Captured, hook: Hook | None) -> list[messages.Message]:
         items = answer if isinstance(answer, (list, tuple)) else [answer]
         said[choice] = [part for item in items for part in messages.message(item, "assistant")["parts"]]
     for run in call.transcript.runs:
+        if run.choice in call.transcript.answers:  # the stream's last event had all of it once more
+            continue
         said.setdefault(run.choice, []).append(_streamed(run, hook))
     made = []
     for choice in sorted(said):

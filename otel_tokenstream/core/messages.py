@@ -44,6 +44,8 @@ def parts(content: object) -> list[Part]:
         return []
     if isinstance(content, str):
         return [_text(content)]
+    if _get(content, "parts") is not None:
+        return parts(_get(content, "parts"))
     if isinstance(content, Mapping) or not isinstance(content, Iterable):
         content = [content]
     return [_part(block) for block in content]
@@ -111,16 +113,19 @@ def _part(block: object) -> Part:
 
 
 def _google(block: object) -> Part:
-    text, call, response = (_get(block, name) for name in ("text", "function_call", "function_response"))
+    text = _get(block, "text")
+    call = _either(block, "function_call", "functionCall")
+    response = _either(block, "function_response", "functionResponse")
     if text is not None:
         return {"type": "reasoning" if _get(block, "thought") else "text", "content": text}
     if call is not None:
         return tool_call(_get(call, "id"), _get(call, "name"), _get(call, "args"))
     if response is not None:
         return _tool_response(_get(response, "id"), _get(response, "response"))
-    inline, file = _get(block, "inline_data"), _get(block, "file_data")
-    source = file if inline is None else inline
-    return _media(source, uri=_get(source, "file_uri"), data=_get(source, "data"), mime=_get(source, "mime_type"))
+    inline = _either(block, "inline_data", "inlineData")
+    source = _either(block, "file_data", "fileData") if inline is None else inline
+    uri, mime = _either(source, "file_uri", "fileUri"), _either(source, "mime_type", "mimeType")
+    return _media(source, uri=uri, data=_get(source, "data"), mime=mime)
 
 
 def _text(text: object) -> Part:
@@ -210,9 +215,7 @@ _PARTS: dict[str, Callable[[Any], Part]] = {
     "chat_tool_call": _chat_tool_call,
     "tool_call": lambda block: tool_call(_get(block, "id"), _get(block, "name"), _get(block, "input")),
     "tool_use": lambda block: tool_call(_get(block, "id"), _get(block, "name"), _get(block, "input")),
-    "function_call": lambda block: tool_call(
-        _get(block, "call_id"), _get(block, "name"), _get(block, "arguments")
-    ),
+    "function_call": lambda block: tool_call(_get(block, "call_id"), _get(block, "name"), _get(block, "arguments")),
     "tool_result": lambda block: _tool_response(
         _get(block, "tool_use_id") or _get(block, "id"), _get(block, "content")
     ),
@@ -222,6 +225,11 @@ _PARTS: dict[str, Callable[[Any], Part]] = {
 
 # Items of the Responses interface that are no messages, and whose they are.
 _ITEMS = {"function_call": "assistant", "function_call_output": "tool", "reasoning": "assistant"}
+
+
+def _either(thing: object, name: str, on_the_wire: str) -> Any:
+    value = _get(thing, name)
+    return _get(thing, on_the_wire) if value is None else value
 
 
 def _get(thing: object, name: str) -> Any:

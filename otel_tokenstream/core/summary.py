@@ -134,7 +134,7 @@ def fit_events(call: Generation, settings: Settings, limit: int, attributes: dic
         if settings.offsets:
             room += (_FEWEST_OFFSETS * _OFFSET_BYTES) - per_event * len(tokens)
             attributes[signals.OFFSETS_US] = _offsets_us(call, max(room // _OFFSET_BYTES, _FEWEST_OFFSETS))
-    texts = event_texts(tokens, settings, call.timeline.text_missing) if settings.content_on_events else [""] * len(tokens)
+    texts = event_texts(tokens, settings, call.timeline.text_missing)
     events = [token_event(call, event, text) for event, text in zip(tokens, texts, strict=True)]
     return sorted(events + special, key=lambda event: event[1])
 

@@ -35,14 +35,10 @@ def head(text: str, limit: int) -> str:
     """Return as much of the beginning as fits into ``limit`` bytes, cut between code points."""
     if len(text) <= limit >> 2 or size(text) <= limit:
         return text
-    # A surrogate takes three bytes and is decoded again, or cut and left out, like any other.
-    kept = text[:limit].encode("utf-8", "surrogatepass")[:limit]
-    while kept:
-        try:
-            return kept.decode("utf-8", "surrogatepass")
-        except UnicodeDecodeError as error:
-            kept = kept[: error.start]
-    return ""
+    encoded = text.encode("utf-8", "surrogatepass")
+    while limit > 0 and encoded[limit] & 0xC0 == 0x80:  # in the middle of a code point
+        limit -= 1
+    return encoded[: max(limit, 0)].decode("utf-8", "surrogatepass")
 
 
 def left_out(count: int) -> str:

@@ -40,36 +40,40 @@ class _Function(NamedTuple):
     bare: bool = False
 
 
+def _litellm(name: str) -> tuple[str, str]:
+    return "litellm", name
+
+
 _FUNCTIONS = (
     _Function(
         chat.ENTRY,
         False,
         "litellm.main",
         "completion",
-        (("litellm.chat_completions.dispatch", "_PYTHON_COMPLETION"), ("litellm", "completion")),
+        (("litellm.chat_completions.dispatch", "_PYTHON_COMPLETION"), _litellm("completion")),
     ),
     _Function(
         chat.ENTRY,
         True,
         "litellm.main",
         "acompletion",
-        (("litellm.chat_completions.dispatch", "_PYTHON_ACOMPLETION"), ("litellm", "acompletion")),
+        (("litellm.chat_completions.dispatch", "_PYTHON_ACOMPLETION"), _litellm("acompletion")),
     ),
-    _Function(text.ENTRY, False, "litellm.main", "text_completion", (("litellm", "text_completion"),)),
-    _Function(text.ENTRY, True, "litellm.main", "atext_completion", (("litellm", "atext_completion"),)),
+    _Function(text.ENTRY, False, "litellm.main", "text_completion", (_litellm("text_completion"),)),
+    _Function(text.ENTRY, True, "litellm.main", "atext_completion", (_litellm("atext_completion"),)),
     _Function(
         responses.ENTRY,
         False,
         "litellm.responses.main",
         "responses",
-        (("litellm.responses.dispatch", "_PYTHON_RESPONSES"), ("litellm", "responses")),
+        (("litellm.responses.dispatch", "_PYTHON_RESPONSES"), _litellm("responses")),
     ),
     _Function(
         responses.ENTRY,
         True,
         "litellm.responses.main",
         "aresponses",
-        (("litellm.responses.dispatch", "_PYTHON_ARESPONSES"), ("litellm", "aresponses")),
+        (("litellm.responses.dispatch", "_PYTHON_ARESPONSES"), _litellm("aresponses")),
     ),
     *(
         _Function(
@@ -91,7 +95,7 @@ _FUNCTIONS = (
                 True,
                 _MESSAGES.format(folder),
                 "anthropic_messages",
-                (("litellm.messages.dispatch", "_PYTHON_AMESSAGES"), ("litellm", "anthropic_messages")),
+                (("litellm.messages.dispatch", "_PYTHON_AMESSAGES"), _litellm("anthropic_messages")),
             ),
             _Function(
                 messages.ENTRY,

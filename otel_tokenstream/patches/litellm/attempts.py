@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from contextvars import Token
     from types import TracebackType
 
+    from typing_extensions import Self
+
     from otel_tokenstream.patches.litellm.entry import Entry
 
 _current: ContextVar[_Trying | None] = ContextVar("otel_tokenstream_litellm_attempt", default=None)
@@ -84,7 +86,7 @@ class _Trying:
         self._delegated = False  # a run inside this one was the real one
         self._handed_on = False  # this one only made a coroutine for the run around it
 
-    def __enter__(self) -> _Trying:
+    def __enter__(self) -> Self:
         started = now()
         self._outer = _current.get()
         self._token: Token[_Trying | None] = _current.set(self)

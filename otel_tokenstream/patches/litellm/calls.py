@@ -76,6 +76,8 @@ def _start(telemetry: Telemetry, entry: Entry, args: tuple[Any, ...], kwargs: Ma
         server_port=target.port,
         parameters=openai_shape.parameters(entry.options(asked)),
         messages=asked.get(entry.prompt),
+        system=asked.get("system") or asked.get("instructions") or asked.get("systemInstruction"),
+        tools=asked.get("tools"),
     )
     generation = telemetry.start(request, continues=_broken_off())
     if generation is not None and entry.fields and telemetry.settings.fields and request.stream:

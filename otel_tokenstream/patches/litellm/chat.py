@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from otel_tokenstream.core.timeline import AUDIO, EMPTY, REASONING, REFUSAL, TEXT, TOOL_CALL
+from otel_tokenstream.core.timeline import AUDIO, EMPTY, REASONING, REFUSAL, TEXT
 from otel_tokenstream.patches import openai_shape
 from otel_tokenstream.patches.litellm.entry import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from otel_tokenstream.core.generation import Generation
+    from otel_tokenstream.core.generation import Generation, ToolCallPiece
     from otel_tokenstream.core.streams import Reader
 
 _NAME_THEIR_MODEL = ("openai", "azure.ai.openai", "azure.ai.inference", "anthropic", "mistral_ai")
@@ -84,6 +84,8 @@ def read_answer(call: Generation, answer: Any) -> None:
         reason = getattr(choice, "finish_reason", None)
         if reason is not None:
             call.finish_reasons[getattr(choice, "index", 0) or 0] = str(reason)
+        said = getattr(choice, "message", None)
+        call.answered(getattr(choice, "text", None) if said is None else said, getattr(choice, "index", 0) or 0)
 
 
 def names_its_model(call: Generation) -> bool:
@@ -99,7 +101,11 @@ def _read_any(call: Generation, asked: int, arrived: int, chunk: Any) -> None:
             if kind is TEXT and index == 0:
                 call.text(asked, arrived, piece)
             else:
-                call.chunk(asked, arrived, kind, len(piece), None, piece if kind is TEXT else None)
+                call.generated(asked, arrived, kind, piece, index)
+            asked = 0
+        tool_calls = _tool_calls(choice.delta)
+        if tool_calls:
+            call.tool_calls(asked, arrived, tool_calls, index)
             asked = 0
         if choice.finish_reason is not None:
             call.finish_reasons[index] = str(choice.finish_reason)
@@ -108,24 +114,31 @@ def _read_any(call: Generation, asked: int, arrived: int, chunk: Any) -> None:
 
 
 def _pieces(delta: Any) -> Iterator[tuple[str, str]]:
-    """Yield (kind, what was generated) of everything a delta brings."""
+    """Yield (kind, what was generated) of everything a delta brings beside tool calls."""
     reasoning = getattr(delta, "reasoning_content", None)
     if reasoning:
         yield REASONING, reasoning
     text = getattr(delta, "content", None)
     if text:
         yield TEXT, text
-    for each in getattr(delta, "tool_calls", None) or ():
-        yield TOOL_CALL, getattr(getattr(each, "function", None), "arguments", None) or ""
-    function = getattr(delta, "function_call", None)
-    if function:
-        yield TOOL_CALL, getattr(function, "arguments", None) or ""
     refusal = getattr(delta, "refusal", None)
     if refusal:
         yield REFUSAL, refusal
     audio = getattr(delta, "audio", None)
     if audio:
         yield AUDIO, openai_shape.get(audio, "transcript") or ""
+
+
+def _tool_calls(delta: Any) -> list[ToolCallPiece]:
+    pieces: list[ToolCallPiece] = []
+    for each in getattr(delta, "tool_calls", None) or ():
+        function = getattr(each, "function", None)
+        arguments = getattr(function, "arguments", None) or ""
+        pieces.append((getattr(each, "index", 0) or 0, each.id, getattr(function, "name", None), arguments))
+    function = getattr(delta, "function_call", None)
+    if function:
+        pieces.append((0, None, getattr(function, "name", None), getattr(function, "arguments", None) or ""))
+    return pieces
 
 
 ENTRY = Entry(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import count as count_from
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream.core.generation import Usage
-from otel_tokenstream.core.timeline import AUDIO, EMPTY, REASONING, TEXT, TOOL_CALL
+from otel_tokenstream.core.timeline import AUDIO, EMPTY, REASONING, TEXT
 from otel_tokenstream.patches.litellm.entry import Entry
 from otel_tokenstream.patches.litellm.sent_events import SentEvents
 from otel_tokenstream.patches.openai_shape import count, get
@@ -32,12 +33,12 @@ _OPTIONS = {
 
 
 def _reader(call: Generation) -> Reader:
-    events = SentEvents()
+    events, positions = SentEvents(), count_from()
 
     def read(asked: int, arrived: int, chunk: Any) -> None:
         for event in events.feed(chunk):
             for index, part in _read_event(call, event):
-                _read_part(call, asked, arrived, index, part)
+                _read_part(call, asked, arrived, index, part, next(positions))
                 asked = 0
         if asked:
             call.chunk(asked, arrived, EMPTY, 0, None, None)
@@ -63,17 +64,18 @@ def _read_event(call: Generation, event: Any) -> list[tuple[int, Any]]:
     return parts
 
 
-def _read_part(call: Generation, asked: int, arrived: int, index: int, part: Any) -> None:
+def _read_part(call: Generation, asked: int, arrived: int, index: int, part: Any, position: int) -> None:
     text, function = get(part, "text"), _get(part, "functionCall")
     if function:
-        arguments = get(function, "args")
-        call.chunk(asked, arrived, TOOL_CALL, len(json.dumps(arguments)) if arguments else 0, None, None)
+        given = get(function, "args")
+        arguments = json.dumps(given, ensure_ascii=False) if given else ""
+        call.tool_calls(asked, arrived, [(position, get(function, "id"), get(function, "name"), arguments)], index)
     elif text and get(part, "thought"):
-        call.chunk(asked, arrived, REASONING, len(text), None, None)
+        call.generated(asked, arrived, REASONING, text, index)
     elif text and index == 0:
         call.text(asked, arrived, text)
     elif text:
-        call.chunk(asked, arrived, TEXT, len(text), None, text)
+        call.generated(asked, arrived, TEXT, text, index)
     else:
         media = _get(_get(part, "inlineData"), "mimeType") or ""
         call.chunk(asked, arrived, AUDIO if media.startswith("audio/") else EMPTY, 0, None, None)
@@ -117,7 +119,11 @@ def _snake(name: str) -> str:
 
 
 def _read_answer(call: Generation, answer: Any) -> None:
-    _read_event(call, answer)
+    said: dict[int, list[Any]] = {}
+    for index, part in _read_event(call, answer):
+        said.setdefault(index, []).append(part)
+    for index, parts in said.items():
+        call.answered({"role": "model", "parts": parts}, index)
 
 
 def _options(asked: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream.core.generation import Usage
-from otel_tokenstream.core.timeline import EMPTY, REASONING, TEXT, TOOL_CALL
+from otel_tokenstream.core.timeline import EMPTY, REASONING, TOOL_CALL
 from otel_tokenstream.patches.litellm.entry import Entry
 from otel_tokenstream.patches.litellm.sent_events import SentEvents
 from otel_tokenstream.patches.openai_shape import count, get
@@ -47,10 +47,15 @@ def _read_event(call: Generation, asked: int, arrived: int, event: Any) -> bool:
             return True
         if of in _DELTAS:
             kind, key = _DELTAS[of]
-            call.chunk(asked, arrived, kind, len(get(delta, key) or ""), None, None)
+            piece = get(delta, key) or ""
+            if kind is TOOL_CALL:
+                call.tool_calls(asked, arrived, [(get(event, "index") or 0, None, None, piece)])
+            else:
+                call.generated(asked, arrived, kind, piece)
             return True
     elif name == "content_block_start" and get(get(event, "content_block"), "type") == "tool_use":
-        call.chunk(asked, arrived, TOOL_CALL, 0, None, None)
+        block = get(event, "content_block")
+        call.tool_calls(asked, arrived, [(get(event, "index") or 0, get(block, "id"), get(block, "name"), "")])
         return True
     elif name == "message_start":
         _read_head(call, get(event, "message"))
@@ -94,6 +99,7 @@ def _first(value: int | None, otherwise: int | None) -> int | None:
 def _read_answer(call: Generation, answer: Any) -> None:
     _read_head(call, answer)
     _read_reason(call, answer)
+    call.answered(answer)
 
 
 def _options(asked: Mapping[str, Any]) -> Mapping[str, Any]:

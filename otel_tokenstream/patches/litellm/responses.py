@@ -42,7 +42,10 @@ def _reader(call: Generation) -> Reader:
             return
         if kind is not EMPTY:
             written = isinstance(event.delta, str) and name != "response.audio.delta"  # which is base64
-            call.chunk(asked, arrived, kind, len(event.delta) if written else 0, None, None)
+            if kind is TOOL_CALL and written:
+                call.tool_calls(asked, arrived, [(getattr(event, "output_index", 0) or 0, None, None, event.delta)])
+            else:
+                call.generated(asked, arrived, kind, event.delta if written else "")
             return
         call.chunk(asked, arrived, EMPTY, 0, None, None)
         answer = getattr(event, "response", None)
@@ -74,6 +77,8 @@ def _read_end(call: Generation, answer: Any) -> None:
         called = any(get(item, "type") == "function_call" for item in get(answer, "output") or ())
         call.finish_reasons[0] = "tool_calls" if called else "stop"
     call.usage = _usage(get(answer, "usage"))
+    if get(answer, "output"):
+        call.answered(get(answer, "output"))
 
 
 def _read_answer(call: Generation, answer: Any) -> None:

@@ -26,14 +26,14 @@ def _reader(call: Generation) -> Reader:
             index = getattr(choice, "index", 0) or 0
             reasoning = getattr(choice, "reasoning_content", None)
             if reasoning:
-                call.chunk(asked, arrived, REASONING, len(reasoning), None, None)
+                call.generated(asked, arrived, REASONING, reasoning, index)
                 asked = 0
             text = getattr(choice, "text", None)
             if text and index == 0:
                 call.text(asked, arrived, text)
                 asked = 0
             elif text:
-                call.chunk(asked, arrived, TEXT, len(text), None, text)
+                call.generated(asked, arrived, TEXT, text, index)
                 asked = 0
             reason = getattr(choice, "finish_reason", None)
             if reason is not None:

@@ -1,0 +1,209 @@
+"""Ends that no stream sees: interpreter exit and fork, each in a process of its own with a real exporter."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from calls import letters
+
+from otel_tokenstream.core import open_calls
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from calls import Ends
+
+# The exporter writes a line a span and refuses to after its shutdown, like one with a connection.
+PROGRAM = """
+import asyncio, gc, json, os, sys, threading
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from otel_tokenstream.core import streams
+from otel_tokenstream.core.generation import Request
+from otel_tokenstream.core.telemetry import Telemetry
+from otel_tokenstream.settings import Settings
+
+class Lines(SpanExporter):
+    open = True
+    def export(self, spans):
+        for span in spans if self.open else ():
+            line = {"pid": os.getpid(), "outcome": span.attributes["tokenstream.outcome"],
+                    "chunks": span.attributes["tokenstream.chunks"]}
+            os.write(EXPORTED, (json.dumps(line) + "\\n").encode())
+        return SpanExportResult.SUCCESS
+    def shutdown(self):
+        self.open = False
+
+EXPORTED = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+provider = TracerProvider()
+provider.add_span_processor(BatchSpanProcessor(Lines(), schedule_delay_millis=60_000))
+telemetry = Telemetry(Settings(), provider, MeterProvider([InMemoryMetricReader()]))
+
+def opened(stream):
+    call = telemetry.start(Request("chat", "scripted", "test", stream=True))
+    call.asked = 0
+    return streams.proxy(stream, call, call.text)
+
+def letters():
+    while True:
+        yield "x"
+
+async def aletters():
+    while True:
+        yield "x"
+        await asyncio.sleep(0)
+"""
+
+EXITS = {
+    "module global": """
+        stream = opened(letters()); next(stream)
+    """,
+    "cycle": """
+        gc.disable()
+        class Keeper: pass
+        keeper = Keeper(); keeper.self = keeper; keeper.stream = opened(letters()); next(keeper.stream)
+        del keeper
+    """,
+    "cycle that the collector found": """
+        class Keeper: pass
+        keeper = Keeper(); keeper.self = keeper; keeper.stream = opened(letters()); next(keeper.stream)
+        del keeper
+        gc.collect()
+    """,
+    "daemon thread": """
+        reading = threading.Event()
+        def read():
+            stream = opened(letters())
+            next(stream)
+            reading.set()
+            threading.Event().wait()
+        threading.Thread(target=read, daemon=True).start()
+        reading.wait()
+    """,
+    "SystemExit inside async for": """
+        async def main():
+            async for _ in opened(aletters()):
+                sys.exit(3)
+        asyncio.run(main())
+    """,
+    "pending task": """
+        async def read(stream):
+            await stream.__anext__()
+            await asyncio.Event().wait()
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(read(opened(aletters())))
+        loop.run_until_complete(asyncio.sleep(0.01))
+    """,
+    "exception at the top": """
+        stream = opened(letters()); next(stream)
+        raise ValueError("the program's own")
+    """,
+}
+
+
+def spans_of(program: str, tmp_path: Path) -> tuple[list[dict[str, Any]], subprocess.CompletedProcess[str]]:
+    """The spans that were exported, and how the process ended."""
+    exported = tmp_path / "exported"
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM + textwrap.dedent(program), str(exported)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    lines = exported.read_text().splitlines() if exported.exists() else []
+    return [json.loads(line) for line in lines], done
+
+
+@pytest.mark.parametrize("ending", EXITS)
+def test_an_open_stream_is_exported_once_at_exit(ending: str, tmp_path: Path) -> None:
+    """Whatever holds the stream when the interpreter goes, there is one span, and before the exporter is shut."""
+    spans, done = spans_of(EXITS[ending], tmp_path)
+
+    assert [(span["outcome"], span["chunks"]) for span in spans] in ([("abandoned", 1)], [("cancelled", 1)])
+    expected = {"SystemExit inside async for": 3, "exception at the top": 1}.get(ending, 0)
+    assert done.returncode == expected, done.stderr
+    assert "otel_tokenstream" not in done.stderr
+
+
+def test_a_second_providers_streams_are_exported_at_exit_too(tmp_path: Path) -> None:
+    """A provider made after our first span shuts down before it: our exit handler must come before both."""
+    spans, _ = spans_of(
+        """
+        first = opened(letters()); next(first)
+        provider = TracerProvider()
+        provider.add_span_processor(BatchSpanProcessor(Lines(), schedule_delay_millis=60_000))
+        telemetry = Telemetry(Settings(), provider)
+        second = opened(letters()); next(second)
+        """,
+        tmp_path,
+    )
+
+    assert len(spans) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_does_not_report_its_parents_streams(tmp_path: Path) -> None:
+    """The child ends the inherited stream by every means and exits; the span comes from the parent, once."""
+    spans, done = spans_of(
+        """
+        parent = os.getpid()
+        stream = opened(letters()); next(stream)
+        keeper = [opened(letters())]; keeper.append(keeper)
+        if os.fork() == 0:
+            stream.close()
+            del stream, keeper
+            gc.collect()
+            sys.exit(0)
+        os.wait()
+        stream.close()
+        provider.force_flush()
+        print(parent)
+        """,
+        tmp_path,
+    )
+
+    parent = int(done.stdout)
+    assert [(span["pid"], span["outcome"]) for span in spans] == [(parent, "closed"), (parent, "abandoned")]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_reports_its_own_streams_and_faults(tmp_path: Path) -> None:
+    """Instrumentation goes on in the child, counting from zero."""
+    spans, done = spans_of(
+        """
+        from otel_tokenstream.core.guard import fault, faults
+        fault("the parent", ValueError())
+        open_in_parent = opened(letters()); next(open_in_parent)
+        child = os.fork()
+        if child == 0:
+            from otel_tokenstream.core import open_calls
+            assert not faults and not open_calls.snapshot()
+            mine = opened(letters()); next(mine)
+            sys.exit(0)
+        _, status = os.waitpid(child, 0)
+        print(child, status)
+        """,
+        tmp_path,
+    )
+
+    child, status = map(int, done.stdout.split())
+    assert status == 0, done.stderr
+    assert [span["pid"] == child for span in spans] == [True, False]
+
+
+def test_calls_are_open_from_their_start_to_their_end(ends: Ends) -> None:
+    """Exactly the open calls are in the snapshot that gauges are computed from."""
+    before = len(open_calls.snapshot())
+    stream = ends.around(letters())
+    assert len(open_calls.snapshot()) == before + 1
+    stream.close()
+    assert len(open_calls.snapshot()) == before

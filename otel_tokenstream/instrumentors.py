@@ -26,6 +26,7 @@ class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
     _library: str
     _requirement: str
     _table: PatchTable | None = None
+    _telemetry: Telemetry | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
         return (self._requirement,)
@@ -47,13 +48,17 @@ class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
         providers = {name: kwargs.pop(name, None) for name in _PROVIDERS}
         settings = Settings.load(kwargs, lenient=lenient)
         warn_of_duplicates(self._library, zero_code=lenient)
-        self._table = self._patches()(telemetry_for(settings, **providers))
+        self._telemetry = telemetry_for(settings, **providers, library=self._library)
+        self._telemetry.enabled = True
+        self._table = self._patches()(self._telemetry)
         self._table.apply()
 
     def _uninstrument(self, **_: Any) -> None:
         if self._table is not None:
             self._table.remove()
             self._table = None
+        if self._telemetry is not None:
+            self._telemetry.enabled = False
 
     def _patches(self) -> Callable[[Telemetry], PatchTable]:
         raise NotImplementedError

@@ -175,7 +175,12 @@ OUTPUT_RATE = _span(
     "{token}/s",
 )
 USAGE_SOURCE = _span("tokenstream.usage.source", "string", "provider or estimated")
-ATTEMPTS = _span("tokenstream.attempts", "int", "Requests it took, if more than one", "{attempt}")
+ATTEMPTS = _span(
+    "tokenstream.attempts",
+    "int",
+    "Attempts the library made, if more than one; what an HTTP client repeats by itself is part of one attempt",
+    "{attempt}",
+)
 CACHE_HIT = _span("tokenstream.cache_hit", "boolean", "True when the answer came from the library's cache")
 FINISH_REASON_SYNTHETIC = _span(
     "tokenstream.finish_reason.synthetic", "boolean", "True when the library invented the finish reason"
@@ -207,7 +212,7 @@ AT_INDEX = _on_event(
     "tokenstream.index", "int", "Position, from 0: of the (first) chunk in the stream, of an attempt among attempts"
 )
 AT_WAIT_US = _on_event(
-    "tokenstream.wait_us", "int", "Time the read was blocked; the longest one of a merged event", "us"
+    "tokenstream.wait_us", "int", "Time the read was blocked; of a merged event, all its reads together", "us"
 )
 AT_CHARS = _on_event("tokenstream.chars", "int", "Characters of generated content", "{char}")
 AT_COUNT = _on_event("tokenstream.count", "int", "Chunks in this event, if not 1", "{chunk}")
@@ -218,6 +223,11 @@ AT_FIELD = _on_event("tokenstream.field", "string", "Output field of the program
 AT_TEXT = _on_event("tokenstream.text", "string", "The content itself; only with content capture on events")
 AT_NUMBER = _on_event("tokenstream.number", "int", "Number of the attempt, from 1")
 AT_MODEL = _on_event("tokenstream.model", "string", "Model of the attempt")
+AT_PHASE = _on_event(
+    "tokenstream.phase",
+    "string",
+    "first_token or tokens: what a stall waits for that is told while it lasts; absent when it is over",
+)
 AT_DURATION_US = _on_event(
     "tokenstream.duration_us", "int", "Start of the attempt until it gave a stream or a whole answer, or failed", "us"
 )
@@ -234,8 +244,10 @@ FIRST_TOKEN_EVENT = _event("tokenstream.first_token", _POSITION, "First generate
 FIRST_ANSWER_TOKEN_EVENT = _event("tokenstream.first_answer_token", _POSITION, "First visible text")
 STALL_EVENT = _event(
     "tokenstream.stall",
-    (*_POSITION, AT_WAIT_US),
-    "A read blocked for at least the stall threshold; the longest ones of a stream are kept",
+    (*_POSITION, AT_WAIT_US, AT_PHASE),
+    "A read blocked for at least the stall threshold; the longest ones of a stream are kept. Its log record comes while "
+    "metrics are collected, with the wait so far, and is not repeated when the read returns, whose token event has all "
+    "of the wait",
 )
 ATTEMPT_EVENT = _event(
     "tokenstream.attempt",
@@ -247,7 +259,7 @@ ATTEMPT_EVENT = _event(
 
 TOKEN_TYPE = "gen_ai.token.type"
 FIRST_TOKEN_SEEN = "tokenstream.first_token_seen"
-PHASE = "tokenstream.phase"
+PHASE = AT_PHASE
 
 _CALL = (OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL, SERVER_ADDRESS, SERVER_PORT)
 _MODEL = (OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL)

@@ -88,20 +88,20 @@ class Captured(Generation):
         super().__init__(request, recorder, timeline, context)
 
     def text(self, asked: int, arrived: int, text: str) -> None:
-        self.transcript.add(0, TEXT, 0, text)
         super().text(asked, arrived, text)
+        self.transcript.add(0, TEXT, 0, text)
 
     def generated(self, asked: int, arrived: int, kind: str, text: str, choice: int = 0) -> None:
-        self.transcript.add(choice, kind, 0, text)
         super().generated(asked, arrived, kind, text, choice)
+        self.transcript.add(choice, kind, 0, text)
 
     def tool_calls(self, asked: int, arrived: int, pieces: Sequence[ToolCallPiece], choice: int = 0) -> None:
+        super().tool_calls(asked, arrived, pieces, choice)
         for position, call_id, name, arguments in pieces:
             run = self.transcript.add(choice, TOOL_CALL, position, arguments)
             if run is not None:
                 run.call_id = run.call_id or call_id
                 run.name = run.name or name
-        super().tool_calls(asked, arrived, pieces, choice)
 
     def answered(self, message: object, choice: int = 0) -> None:
         self.transcript.answers[choice] = message

@@ -142,7 +142,7 @@ def _within(value: Any, limit: int, *, shortened: bool = True) -> str | None:
     excess = size(text) - limit
     longest = max((size(each) for each in _texts(value)), default=0)
     if excess > 0 and shortened:
-        most = longest - excess
+        most = max(longest - excess, longest // 2)
         while excess > 0 and most >= _LEAST:
             text = _dumps(_shortened(value, most))
             excess = size(text) - limit

@@ -77,17 +77,25 @@ class Attempt:
     """The library made the answer up, nobody was asked."""
 
 
+class Live(Protocol):
+    """Takes each row as it comes, and is told of reads that are blocked right now."""
+
+    def __call__(self, generation: Generation, row: Row, /) -> None: ...
+
+    def stalled(self, generation: Generation, since: int, at: int, phase: str, /) -> None: ...
+
+
 class Recorder(Protocol):
     """Turns a generation into signals.
 
-    ``observed`` says whether anybody wants to know; ``live`` takes each row as it comes, if
-    anybody wants it then.
+    ``observed`` says whether anybody wants to know; ``live`` is there if anybody wants it
+    while the stream runs.
     """
 
     observed: bool
 
     @property
-    def live(self) -> Callable[[Generation, Row], None] | None: ...
+    def live(self) -> Live | None: ...
 
     def finish(self, generation: Generation) -> None: ...
 

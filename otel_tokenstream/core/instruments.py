@@ -152,12 +152,15 @@ class Instruments:
             if not call.request.stream:
                 continue
             labels = tuple(self.model_attributes(call.request).items())
-            waiting = call.first_token is None
+            waiting, asked = call.first_token is None, call.asked
             threshold = self._settings.first_token_threshold_ns if waiting else self._settings.stall_threshold_ns
-            silent_for = at - (call.started if waiting else call.asked)
-            late = bool(call.asked) and 0 < threshold <= silent_for
+            since = call.started if waiting else asked
+            late = bool(asked) and 0 < threshold <= at - since
             stalled[(*labels, (signals.PHASE, "first_token"))] += late and waiting
             stalled[(*labels, (signals.PHASE, "tokens"))] += late and not waiting
+            live = call.recorder.live
+            if late and live is not None:
+                live.stalled(call, since, at, "first_token" if waiting else "tokens")
         return stalled
 
 

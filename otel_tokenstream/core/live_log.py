@@ -9,6 +9,7 @@ from opentelemetry._logs import LogRecord, SeverityNumber
 from otel_tokenstream import signals
 from otel_tokenstream.core import summary
 from otel_tokenstream.core.event_text import LiveText
+from otel_tokenstream.core.guard import guarded
 from otel_tokenstream.core.redaction import kept_for
 from otel_tokenstream.core.timeline import Row, Timeline
 
@@ -25,7 +26,7 @@ _UNBOUNDED = 1 << 30
 class LiveLog:
     """One stream's log records. Rows of one kind and field that come within the interval share one."""
 
-    __slots__ = ("_emitted", "_labels", "_line", "_logger", "_text")
+    __slots__ = ("_emitted", "_labels", "_line", "_logger", "_stalled_since", "_text")
 
     def __init__(self, logger: Logger, call: Request, settings: Settings) -> None:
         self._logger = logger
@@ -37,6 +38,7 @@ class LiveLog:
             signals.REQUEST_MODEL: call.model,
         }
         self._emitted = 0
+        self._stalled_since = 0
         self._line = Timeline(
             budget=_UNBOUNDED,
             stride=_UNBOUNDED,
@@ -58,6 +60,13 @@ class LiveLog:
             self.flush(call)
             self._emitted = arrived
 
+    @guarded
+    def stalled(self, call: Generation, since: int, at: int, phase: str) -> None:
+        """Tell once of a read that is blocked right now; called while metrics are collected, on their thread."""
+        if self._stalled_since != since:
+            self._stalled_since = since
+            self._emit(call, summary.pending_stall_event(call, self._line, since, at, phase))
+
     def flush(self, call: Generation) -> None:
         """Emit what waits for the interval to pass."""
         line = self._line
@@ -65,7 +74,8 @@ class LiveLog:
             for told, text in ((event, ""),) if self._text is None else self._text.events(event):
                 self._emit(call, summary.token_event(call, told, text))
         for stall in line.stalls:
-            self._emit(call, summary.stall_event(call, stall))
+            if stall.arrived - stall.wait != self._stalled_since:
+                self._emit(call, summary.stall_event(call, stall))
         line.events.clear()
         line.stalls.clear()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from otel_tokenstream import signals
 from otel_tokenstream.core.event_text import event_texts
 from otel_tokenstream.core.generation import FAILED, Attempt, Generation, Request
-from otel_tokenstream.core.timeline import TEXT, Stall, TokenEvent
+from otel_tokenstream.core.timeline import TEXT, Stall, Timeline, TokenEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -169,11 +169,19 @@ def stall_event(call: Generation, stall: Stall) -> Event:
     return signals.STALL_EVENT, stall.arrived, attributes
 
 
+def pending_stall_event(call: Generation, line: Timeline, since: int, at: int, phase: str) -> Event:
+    """Return the event of a read that is still blocked; ``line`` has the chunks before it."""
+    attributes = _position(call, at, at - line.last_arrived if line.chunks else 0, line.chunks)
+    attributes[signals.AT_WAIT_US] = _us(at - since)
+    attributes[signals.AT_PHASE] = phase
+    return signals.STALL_EVENT, at, attributes
+
+
 def attempt_events(call: Generation) -> Iterator[Event]:
     """Yield an event for each request, in the order of their starts, if the call took more than one."""
     if call.attempt_count < 2:
         return
-    before = call.started
+    before = call.attempts[0].started
     left_out = call.attempt_count - len(call.attempts)
     for number, attempt in enumerate(call.attempts, 1):
         numbered = number + left_out if attempt is call.attempts[-1] else number

@@ -45,11 +45,12 @@ def telemetry_for(
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
     logger_provider: LoggerProvider | None = None,
+    library: str = "",
 ) -> Telemetry:
-    """Return the one Telemetry for these settings and providers."""
-    key = (settings, tracer_provider, meter_provider, logger_provider)
+    """Return the one Telemetry for a library with these settings and providers."""
+    key = (library, settings, tracer_provider, meter_provider, logger_provider)
     if key not in _telemetries:
-        _telemetries[key] = Telemetry(*key)
+        _telemetries[key] = Telemetry(*key[1:])
     return _telemetries[key]
 
 
@@ -69,7 +70,7 @@ def flush(timeout: float = 10.0) -> bool:
 
 
 def _providers() -> list[Any]:
-    given = [provider for key in _telemetries for provider in key[1:] if provider is not None]
+    given = [provider for key in _telemetries for provider in key[2:] if provider is not None]
     found = [*given, trace.get_tracer_provider(), metrics.get_meter_provider(), _logs.get_logger_provider()]
     return [provider for provider in dict.fromkeys(found) if hasattr(provider, "force_flush")]
 
@@ -91,6 +92,8 @@ class Telemetry:
     ) -> None:
         ours = version("otel-tokenstream")
         self.settings = settings
+        # Off after uninstrument(): programs may hold wrappers of ours that cannot be taken from them.
+        self.enabled = True
         self.tracer = trace.get_tracer(signals.SCOPE, ours, tracer_provider, signals.SCHEMA_URL)
         if meter_provider not in _instruments:  # a second set would make every instrument and gauge twice
             meter = metrics.get_meter(signals.SCOPE, ours, meter_provider, signals.SCHEMA_URL)
@@ -101,11 +104,11 @@ class Telemetry:
         self._logger_provider = logger_provider
 
     def start(self, request: Request, continues: Generation | None = None) -> Generation | None:
-        """Begin a generation under the current span; None where instrumentation is suppressed.
+        """Begin a generation under the current span; None where instrumentation is suppressed or off.
 
         It is linked to the one whose answer it ``continues``.
         """
-        if not is_instrumentation_enabled():
+        if not self.enabled or not is_instrumentation_enabled():
             return None
         settings = self.settings
         adopted = ownership.owned_elsewhere()
@@ -135,7 +138,7 @@ class Telemetry:
 
     def step(self, name: str, attributes: Mapping[str, Any] | None = None) -> Step:
         """Return a context manager for a span around work that is no model call."""
-        return Step(self.tracer, name, attributes)
+        return Step(self.tracer if self.enabled else None, name, attributes)
 
     def _start_span(self, request: Request, continues: Generation | None) -> Span:
         return self.tracer.start_span(
@@ -157,7 +160,7 @@ class Step:
 
     __slots__ = ("_attached", "_attributes", "_name", "_span", "_tracer")
 
-    def __init__(self, tracer: Tracer, name: str, attributes: Mapping[str, Any] | None) -> None:
+    def __init__(self, tracer: Tracer | None, name: str, attributes: Mapping[str, Any] | None) -> None:
         self._tracer = tracer
         self._name = name
         self._attributes = attributes
@@ -174,7 +177,7 @@ class Step:
 
     @guarded
     def _start(self) -> None:
-        if is_instrumentation_enabled():
+        if self._tracer is not None and is_instrumentation_enabled():
             self._span = self._tracer.start_span(self._name, attributes=self._attributes)
             self._attached = attach(trace.set_span_in_context(self._span))
 

@@ -7,7 +7,9 @@ import re
 _REPLACEMENT = "\ufffd"
 _ELLIPSIS = "…"
 
-_DATA_URL = re.compile(r"(data:[\w.+/-]+;base64,)([A-Za-z0-9+/_=\s-]{64,})")
+# Data may come in lines, of which all but the last are long.
+_DATA_URL = re.compile(r"(data:[\w.+/-]+;base64,)((?:[A-Za-z0-9+/_-]{60,}(?:\r?\n)?)+[A-Za-z0-9+/_-]*={0,2})")
+_MARK = re.compile(r"…\[([0-9]{1,18}) bytes left out\]\Z")
 # Longer than any word, key or hash, and of more than one case, as what is merely repeated is not.
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{256,}={0,2}")
 _CASES = (re.compile(r"[a-z]"), re.compile(r"[A-Z]"), re.compile(r"[0-9]"))
@@ -46,14 +48,19 @@ def left_out(count: int) -> str:
     return f"{_ELLIPSIS}[{count} bytes left out]"
 
 
-def cut(text: str, limit: int, *, missing: int = 0) -> str:
+def cut(text: str, limit: int) -> str:
     """Return a text of at most ``limit`` bytes that says at its end how many were left out.
 
-    ``missing`` bytes were left out before. Empty where not even the mark fits.
+    What was left out before, by the mark the text has, is counted in. Empty where not even the
+    mark fits.
     """
-    whole = size(text)
-    if whole <= limit and not missing:
+    if size(text) <= limit:
         return text
+    marked_before = _MARK.search(text)
+    missing = 0
+    if marked_before is not None:
+        text, missing = text[: marked_before.start()], int(marked_before[1])
+    whole = size(text)
     # The mark is longest where nothing is kept.
     kept = head(text, max(limit - size(left_out(whole + missing)), 0))
     marked = kept + left_out(whole - size(kept) + missing)
@@ -76,4 +83,5 @@ def _elided(found: re.Match[str]) -> str:
 
 def decoded_size(base64: str) -> int:
     """Bytes that base64 stands for, without decoding it."""
-    return len(base64.rstrip("=\n ")) * 3 // 4
+    digits = base64.rstrip("=\r\n ")
+    return (len(digits) - digits.count("\n") - digits.count("\r")) * 3 // 4

@@ -45,7 +45,7 @@ class Passage:
 
 
 class TokenEvent:
-    """One chunk, or neighbours merged: largest gap and wait, summed characters and count."""
+    """One chunk, or neighbours merged: their largest gap; waits, characters and counts added up."""
 
     __slots__ = ("arrived", "chars", "count", "field", "gap", "index", "kind", "passages", "wait")
 
@@ -83,7 +83,7 @@ class TokenEvent:
         if not later.continues(self):
             self.kind, self.field = MIXED, None
         self.gap = max(self.gap, later.gap)
-        self.wait = max(self.wait, later.wait)
+        self.wait += later.wait
         self.chars += later.chars
         self.count += later.count
         for passage in later.passages or ():
@@ -206,11 +206,12 @@ class Timeline:
                     self.first_arrived, self._first_wait = arrived, wait
                 last = arrived
                 chunks += 1
+            else:  # more of the same chunk: its gap and wait are told already
+                gap = wait = 0
             if room > 0 and row_kind == kind and row_field == field:
                 if gap > current.gap:
                     current.gap = gap
-                if wait > current.wait:
-                    current.wait = wait
+                current.wait += wait
                 current.chars += chars
                 current.count += count
                 room -= count

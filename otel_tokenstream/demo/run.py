@@ -130,6 +130,8 @@ def _environment(program: Program, asked: backend.Backend, endpoint: str) -> dic
         **asked.environment,
         "NO_PROXY": f"{os.environ.get('NO_PROXY', '')},{HOST}",
         "PYTHONUNBUFFERED": "1",
+        # Others that may be installed here would give each call a second span.
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "dspy,litellm,openai",
         "OTEL_SERVICE_NAME": program.service,
         "OTEL_TRACES_EXPORTER": "otlp",
         "OTEL_METRICS_EXPORTER": "otlp",

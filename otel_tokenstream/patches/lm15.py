@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream.core import streams
 from otel_tokenstream.core.generation import COMPLETED, Generation, Request, Usage
-from otel_tokenstream.core.guard import guarded
+from otel_tokenstream.core.guard import fault, guarded
 from otel_tokenstream.core.ownership import Owning, owner
 from otel_tokenstream.core.timeline import AUDIO, EMPTY, REASONING
 from otel_tokenstream.fields.expected import expected_parser
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from otel_tokenstream.core.telemetry import Telemetry
+
+_parser = guarded(expected_parser)  # the call goes on, and is recorded, without its fields
 
 _MODULE = "dspy.clients.engines.lm15_engine"
 
@@ -53,8 +55,12 @@ def _stream(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[...,
         if call is None:
             return events
         call.asked = 0
-        read = _Reader(call) if call.observed else None
-        return streams.proxy(events, call, read)
+        try:
+            return streams.proxy(events, call, _Reader(call) if call.observed else None)
+        except Exception as problem:  # noqa: BLE001  # ours, not the user's
+            fault("DSPy's stream", problem)
+            call.end(COMPLETED)
+            return events
 
     return stream
 
@@ -116,7 +122,7 @@ def _start(telemetry: Telemetry, engine: Any, request: Any, *, streamed: bool) -
         )
     )
     if call is not None and streamed:
-        call.parser = expected_parser()
+        call.parser = _parser()
     return call
 
 

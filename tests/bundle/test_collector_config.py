@@ -11,22 +11,23 @@ from bundle import LAYERS
 from otel_tokenstream import signals
 
 PIPELINES = [
-    (layer, name, pipeline)
+    pytest.param(name, pipeline, id=f"{layer}-{name}")
     for layer, config in LAYERS.items()
     for name, pipeline in config.get("service", {}).get("pipelines", {}).items()
 ]
+EACH_PIPELINE = pytest.mark.parametrize(("name", "pipeline"), PIPELINES)
 OLD_NAMES = {"otlp", "otlphttp", "loadbalancing", "prometheusremotewrite", "logging", "spanmetrics"}
 
 
-@pytest.mark.parametrize(("layer", "name", "pipeline"), PIPELINES)
-def test_the_memory_limiter_comes_first(layer, name, pipeline):
+@EACH_PIPELINE
+def test_the_memory_limiter_comes_first(name, pipeline):
     """What is behind another processor has already been let in. The Collector's own metrics pass it by."""
     if name != "metrics/self" and "processors" in pipeline:
         assert pipeline["processors"][0] == "memory_limiter"
 
 
-@pytest.mark.parametrize(("layer", "name", "pipeline"), PIPELINES)
-def test_metrics_are_never_sampled(layer, name, pipeline):
+@EACH_PIPELINE
+def test_metrics_are_never_sampled(name, pipeline):
     """Rates and objectives count every stream."""
     if not name.startswith("traces"):
         assert "tail_sampling" not in pipeline.get("processors", ())

@@ -15,7 +15,7 @@ from grafana.builder.panels import UIDS
 from otel_tokenstream import signals
 
 EACH = pytest.mark.parametrize("name", DASHBOARDS)
-BUILT_IN = {"__rate_interval", "__range", "__interval", "__url_time_range", "__data", "__value", "__field"}
+BUILT_IN = {"__all", "__rate_interval", "__range", "__interval", "__url_time_range", "__data", "__value", "__field"}
 
 
 def test_generated_files_are_up_to_date():

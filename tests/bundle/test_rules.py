@@ -20,7 +20,9 @@ FOREIGN = re.compile(r"(otel_sdk|otelcol|tempo)_\w+")
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_rules_name_metrics_that_exist(expression):
     """A misspelt metric makes a rule that never fires."""
-    named = {word for word in re.findall(r"[a-z_]+(?::\w+)*", expression) if word.startswith(("tokenstream", "gen_ai_cl"))}
+    named = {
+        word for word in re.findall(r"[a-z_]+(?::\w+)*", expression) if word.startswith(("tokenstream", "gen_ai_cl"))
+    }
     known = {metric(name) for name in metrics_in(expression)}
     labels = {"tokenstream_outcome", "tokenstream_first_token_seen", "tokenstream_phase"}
     for word in named - labels - RECORDED:

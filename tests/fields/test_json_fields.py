@@ -151,6 +151,7 @@ def test_broken_json_is_read_alike_in_every_split(attribute, split, text, cuts):
         ("{answer: 'x', a: y z}", {"answer": "x", "a": "y z"}),
         ('{"answer": "x" "a": "y",}', {"answer": "x", "a": "y"}),
         ('{"answer": "he said "hi" there", "a": "y"}', {"answer": 'he said "hi" there', "a": "y"}),
+        ('{"answer": "he said "hi"", "a": "y"}', {"answer": 'he said "hi"', "a": "y"}),
         ('Sure {braces} first\n{"answer": "x"}', {"answer": "x"}),
         ('{} {"answer": "x"}', {"answer": "x"}),
         ('{{"answer": "x"}}', {"answer": "x"}),

@@ -228,8 +228,16 @@ def test_elements_are_read_as_the_adapter_reads_them(signature, attribute, text,
         ("<answer>cut &am", {"answer": "cut &am"}),
         ("<answer> <b>x</b> </answer>", {"answer": "<b>x</b>"}),
         ("<answer>one</answer><answer>two</answer>", {"answer": "onetwo"}),
+        ("<answer><p k='" + "v" * 8200 + "'></answer>", {"answer": "<p k='" + "v" * 8200 + "'>"}),
     ],
-    ids=["bare signs", "unclosed element", "breaks off", "ends of mixed content", "repeated element"],
+    ids=[
+        "bare signs",
+        "unclosed element",
+        "breaks off",
+        "ends of mixed content",
+        "repeated element",
+        "tag without end",
+    ],
 )
 def test_what_the_adapter_reads_otherwise(attribute, text, expected):
     """Decisions where the adapter needs the whole answer, refuses it or makes a list of it."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
+from binaries import binary, tempo
 
 from otel_tokenstream.demo.children import HOST, Children, end, free_port
-from binaries import binary, tempo
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = ROOT / "collector-config"
@@ -86,7 +86,11 @@ class Stack:
         command = [str(binary("otelcol")), *[f"--config={path}" for path in layers]]
         process = self.children.start(name, command, env)
         collector = Collector(
-            f"http://{HOST}:{ports['HTTP']}", f"{HOST}:{ports['GRPC']}", f"http://{HOST}:{ports['HEALTH']}", out, process
+            f"http://{HOST}:{ports['HTTP']}",
+            f"{HOST}:{ports['GRPC']}",
+            f"http://{HOST}:{ports['HEALTH']}",
+            out,
+            process,
         )
         self.children.ready(name, process, collector.health, within=60)
         self.collectors[name] = collector
@@ -113,7 +117,9 @@ class Stack:
         (home / "targets" / "alertmanagers.yaml").write_text(
             json.dumps([{"targets": [f"{HOST}:{self.port('alertmanager')}"]}])
         )
-        flags = [part for part in compose_service("prometheus")["command"] if part.startswith(("--web.enable", "--enable"))]
+        flags = [
+            part for part in compose_service("prometheus")["command"] if part.startswith(("--web.enable", "--enable"))
+        ]
         command = [
             str(binary("prometheus")),
             f"--config.file={home}/prometheus.yaml",

@@ -61,7 +61,11 @@ FAULTY = ("cut", "overloaded")
 class Traffic:
     def __init__(self, service, endpoint, version, queue, interval):
         resource = Resource.create({"service.name": service, "service.version": version})
-        self.spans, self.logs, self.metrics = InMemorySpanExporter(), InMemoryLogRecordExporter(), InMemoryMetricReader()
+        self.spans, self.logs, self.metrics = (
+            InMemorySpanExporter(),
+            InMemoryLogRecordExporter(),
+            InMemoryMetricReader(),
+        )
         metric_exporter = OTLPMetricExporter(f"{endpoint}/v1/metrics")
         self.meters = MeterProvider(
             [self.metrics, PeriodicExportingMetricReader(metric_exporter, interval * 1000)], resource
@@ -226,9 +230,7 @@ async def slow_consumer(streams):
     await streams.several(10, lambda model: streams.read(model, 0.05), "even", 10)
 
 
-SCENARIOS = {
-    each.__name__: each for each in (mixed, silent, slow, failing, healthy, few, sampled, slow_consumer)
-}
+SCENARIOS = {each.__name__: each for each in (mixed, silent, slow, failing, healthy, few, sampled, slow_consumer)}
 
 
 def main():
@@ -244,9 +246,7 @@ def main():
     litellm.suppress_debug_info = True
     with ScriptedProvider() as provider:
         provider.scripts.update(SCRIPTS)
-        traffic = Traffic(
-            arguments.service, arguments.endpoint, arguments.version, arguments.queue, arguments.interval
-        )
+        traffic = Traffic(arguments.service, arguments.endpoint, arguments.version, arguments.queue, arguments.interval)
         streams = Streams(provider.base_url)
         name = arguments.scenario
         while name:

@@ -127,7 +127,7 @@ def merged(chunks: Sequence[Chunk], budget: int = 32) -> list[Chunk]:
         replace(
             group[0],
             gap_us=max(chunk.gap_us for chunk in group),
-            wait_us=max(chunk.wait_us for chunk in group),
+            wait_us=sum(chunk.wait_us for chunk in group),
             chars=sum(chunk.chars for chunk in group),
             count=len(group),
             text="".join(chunk.text for chunk in group),

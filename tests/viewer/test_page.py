@@ -123,7 +123,6 @@ def test_merged_events_are_called_so(viewer: Viewer, application: Callable[..., 
     browser.open(viewer, link(context))
     browser.until_drawn()
     assert "longest gap of a merged event" in browser.texts(".legend li")
-    assert "wait for the provider" not in browser.texts(".legend li"), "waits of merged chunks are not told apart"
     assert "stand for several neighbouring chunks" in browser.texts("#events p")[0]
     browser.run("document.querySelector('#events').open = true")
     assert "Chunks merged" in browser.texts("#events th")

@@ -13,8 +13,8 @@ from zlib import crc32
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from otel_tokenstream.demo.provider.chat_completions import ChatCompletion, Frame
     from otel_tokenstream.demo.provider.log import Exchange
+    from otel_tokenstream.demo.provider.reply import Frame, Reply
 
 BREATHER = 64  # writes without a pause before other streams get their turn
 
@@ -22,7 +22,7 @@ BREATHER = 64  # writes without a pause before other streams get their turn
 class Performance:
     """Sends one reply at the times its script sets, against absolute deadlines so that gaps do not drift."""
 
-    def __init__(self, request: web.Request, exchange: Exchange, reply: ChatCompletion, started: float) -> None:
+    def __init__(self, request: web.Request, exchange: Exchange, reply: Reply, started: float) -> None:
         self._request = request
         self._exchange = exchange
         self._script = script = reply.script

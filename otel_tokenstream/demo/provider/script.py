@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain, cycle
 from typing import Any, Literal
 
-Kind = Literal["text", "reasoning", "tool_call", "refusal", "role", "no_choices"]
+Kind = Literal["text", "reasoning", "tool_call", "refusal", "audio", "role", "no_choices"]
 
 Ending = Literal[
     "natural",  # length if the request's limit cut the answer, tool_calls if it calls a tool, else stop
@@ -47,6 +47,10 @@ def reasoning(text: str) -> Piece:
 
 def refusal(text: str) -> Piece:
     return Piece("refusal", text)
+
+
+def audio(transcript: str) -> Piece:
+    return Piece("audio", transcript)
 
 
 def tool_call(arguments: str, *, name: str = "", call_id: str = "", index: int = 0) -> Piece:

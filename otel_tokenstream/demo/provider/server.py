@@ -1,4 +1,4 @@
-"""An OpenAI-compatible HTTP server that answers by script."""
+"""An HTTP server that answers by script, in the formats of OpenAI, Anthropic and Gemini."""
 
 from __future__ import annotations
 
@@ -7,22 +7,29 @@ import contextlib
 import json
 import threading
 import time
+from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from otel_tokenstream.demo.provider.chat_completions import ChatCompletion
+from otel_tokenstream.demo.provider.generate_content import GeneratedContent
 from otel_tokenstream.demo.provider.human import HUMAN, NAMED_SCRIPTS
 from otel_tokenstream.demo.provider.log import Exchange, ExchangeLog
+from otel_tokenstream.demo.provider.messages import Message
 from otel_tokenstream.demo.provider.performance import Performance
+from otel_tokenstream.demo.provider.responses import Response
 from otel_tokenstream.demo.provider.script import Script
+from otel_tokenstream.demo.provider.text_completions import TextCompletion
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, MutableMapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
+
+    from otel_tokenstream.demo.provider.reply import Reply
 
 HOST = "127.0.0.1"
 LARGEST_REQUEST = 64 * 1024**2
@@ -92,7 +99,11 @@ class ScriptedProvider:
         app = web.Application(client_max_size=LARGEST_REQUEST)
         app.add_routes(
             [
-                web.post("/v1/chat/completions", self._chat_completions),
+                web.post("/v1/chat/completions", partial(self._answer, ChatCompletion)),
+                web.post("/v1/completions", partial(self._answer, TextCompletion)),
+                web.post("/v1/responses", partial(self._answer, Response)),
+                web.post("/v1/messages", partial(self._answer, Message)),
+                web.post("/v1/models/{model}:{method}", self._generate_content),
                 web.get("/v1/models", self._models),
                 web.get("/log", self._show_log),
                 web.delete("/log", self._clear_log),
@@ -126,18 +137,23 @@ class ScriptedProvider:
         self.log.clear()
         return web.Response(status=204)
 
-    async def _chat_completions(self, request: web.Request) -> web.StreamResponse:
+    async def _generate_content(self, request: web.Request) -> web.StreamResponse:
+        """Gemini's path says what the body of the others does."""
+        streamed = request.match_info["method"].startswith("stream")
+        return await self._answer(GeneratedContent, request, model=request.match_info["model"], stream=streamed)
+
+    async def _answer(self, format: type[Reply], request: web.Request, **by_path: Any) -> web.StreamResponse:
         received_ns, started = time.perf_counter_ns(), asyncio.get_running_loop().time()
         body = await request.read()
         try:
-            asked = json.loads(body)
+            asked = {**json.loads(body), **by_path}
             model = asked["model"]
         except (ValueError, KeyError, TypeError):
             return web.json_response({"error": {"message": "The body must be a JSON object with a model."}}, status=400)
         streamed = bool(asked.get("stream"))
         exchange = Exchange(request.path, model, streamed, body, dict(request.headers), received_ns)
         script = self._script(model, self.log.open(exchange))
-        reply = ChatCompletion(script, asked, next(self._numbers))
+        reply = format(script, asked, next(self._numbers))
         performance = Performance(request, exchange, reply, started)
         try:
             response = await performance.give()

@@ -72,6 +72,23 @@ def handled_error() -> BaseException | None:
     return None
 
 
+def chat_stream(result: Any) -> Any:
+    """Find litellm's own chat stream, which knows what a provider really said, in others that stand around it.
+
+    A generator holds it in a variable, from its first read until it is exhausted.
+    """
+    around = [result]
+    for stream in around:
+        if hasattr(stream, "received_finish_reason"):
+            return stream
+        frame = getattr(stream, "gi_frame", None) or getattr(stream, "ag_frame", None)
+        if frame is not None:
+            around += [frame.f_locals[name] for name in ("response", "streamwrapper") if name in frame.f_locals]
+        elif hasattr(stream, "completion_stream"):
+            around.append(stream.completion_stream)
+    return None
+
+
 class _Trying:
     """One run; counts as an attempt unless a run inside it did."""
 
@@ -105,12 +122,17 @@ class _Trying:
     def gave(self, result: Any) -> None:
         """Take what the run returned."""
         self._handed_on = inspect.iscoroutine(result)
-        if hasattr(result, "received_finish_reason"):
-            self._call.source = result
+        source = chat_stream(result)
+        if source is not None or self._call.source is None:
+            self._call.source = source or result
 
     @guarded
     def _begin(self, started: int) -> None:
         self._attempt = Attempt("", "", started)
+        earlier, error = self._call.attempts, handled_error()
+        if earlier and error is not None and earlier[-1].error_type is None:
+            # It gave a stream that broke before anybody saw it.
+            earlier[-1].error_type = type(error).__qualname__
 
     @guarded
     def _finish(self, kind: type[BaseException] | None) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from otel_tokenstream.core.telemetry import Telemetry
     from otel_tokenstream.patches.litellm.entry import Entry
 
+_parser = guarded(expected_parser)  # the call goes on, and is recorded, without its fields
+
 
 def calling(telemetry: Telemetry, entry: Entry, original: Callable[..., Any]) -> Callable[..., Any]:
     """Put the entry's generation around a function; a call that litellm itself makes is left alone."""
@@ -81,7 +83,7 @@ def _start(telemetry: Telemetry, entry: Entry, args: tuple[Any, ...], kwargs: Ma
     )
     generation = telemetry.start(request, continues=_broken_off())
     if generation is not None and entry.fields and telemetry.settings.fields and request.stream:
-        generation.parser = expected_parser()
+        generation.parser = _parser()
     return generation
 
 

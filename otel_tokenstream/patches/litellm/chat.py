@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from otel_tokenstream import signals
 from otel_tokenstream.core.timeline import AUDIO, EMPTY, REASONING, REFUSAL, TEXT
 from otel_tokenstream.patches import openai_shape
 from otel_tokenstream.patches.litellm.entry import Entry
@@ -26,11 +27,12 @@ def reader(call: Generation) -> Reader:
     keeps its values elsewhere, and for every other chunk, plain attribute access does.
     """
     take_text = call.text
-    started = False
+    one_choice = signals.REQUEST_CHOICE_COUNT not in call.request.parameters
+    started = usual = False
 
     def read(asked: int, arrived: int, chunk: Any) -> None:
-        nonlocal started
-        if started:
+        nonlocal started, usual
+        if usual:
             try:
                 (model,) = chunk.__dict__["choices"]
                 choice = model.__pydantic_extra__
@@ -40,8 +42,8 @@ def reader(call: Generation) -> Reader:
                     return
             except (AttributeError, KeyError, TypeError, ValueError):
                 pass
-        else:
-            started = True
+        elif not started:
+            started, usual = True, one_choice
             read_first(call, chunk)
         _read_any(call, asked, arrived, chunk)
 

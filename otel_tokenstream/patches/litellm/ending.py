@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream.patches import openai_shape
+from otel_tokenstream.patches.litellm.attempts import chat_stream
 
 if TYPE_CHECKING:
     from otel_tokenstream.core.generation import Generation, Usage
@@ -16,7 +17,7 @@ _MISSING = object()
 
 def settle(call: Generation, answer: Any) -> None:
     """Complete a call from its ended stream or plain answer."""
-    stream, call.source = call.source or answer, None
+    stream, call.source = chat_stream(call.source) or answer, None
     if call.cache_hit or _is_cached(answer):
         # The provider was not asked: what the answer says of usage was another call's.
         call.cache_hit, call.usage, call.cost_usd = True, None, None
@@ -24,6 +25,7 @@ def settle(call: Generation, answer: Any) -> None:
     _settle_stream(call, stream)
     if call.attempts and call.attempts[-1].invented:
         call.finish_reason_synthetic = bool(call.finish_reasons)
+        call.response_model = None
         call.usage = call.usage and replace(call.usage, estimated=True)
     if call.usage is not None and not call.usage.estimated and call.cost_usd is None:
         call.cost_usd = _cost(call, call.usage)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from otel_tokenstream.core.telemetry import Telemetry
     from otel_tokenstream.patches.litellm.entry import Entry
 
+# The second since 1.109.
+_CLASSES = (("litellm.router", "Router"), ("litellm.router_python_core", "PythonCore"))
+
 _ENTRIES = {
     "_completion": chat.ENTRY,
     "_acompletion": chat.ENTRY,
@@ -36,9 +39,13 @@ _ENTRIES = {
 
 def patches(telemetry: Telemetry) -> list[Patch]:
     return [
-        Patch("litellm.router", "Router.function_with_fallbacks", partial(_method, telemetry), optional=True),
-        Patch("litellm.router", "Router.async_function_with_fallbacks", partial(_amethod, telemetry), optional=True),
-        Patch("litellm.router", "run_async_function", _in_callers_context, optional=True),
+        Patch(module, name, wrap, "litellm", optional=True)
+        for module, router in _CLASSES
+        for name, wrap in (
+            (f"{router}.function_with_fallbacks", partial(_method, telemetry)),
+            (f"{router}.async_function_with_fallbacks", partial(_amethod, telemetry)),
+            ("run_async_function", _in_callers_context),
+        )
     ]
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream.core.timeline import EMPTY, REASONING, TEXT
 from otel_tokenstream.patches.litellm import chat
+from otel_tokenstream.patches.litellm.attempts import chat_stream
 from otel_tokenstream.patches.litellm.entry import Entry
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def _reader(call: Generation) -> Reader:
             reason = getattr(choice, "finish_reason", None)
             if reason is not None:
                 call.finish_reasons[index] = str(reason)
+                call.source = chat_stream(call.source) or call.source
         if asked:
             call.chunk(asked, arrived, EMPTY, 0, None, None)
 

@@ -15,11 +15,11 @@ export function picture(detail, options) {
   const end = Math.max(detail.stream.duration_ms * 1000, events.at(-1)?.offset_us ?? 0, 1);
   const spans = events.map((event, index) => arrivals(detail, event, events[index + 1], end));
   const groups = new Map(groupsOf(detail).map((group) => [group.key, group]));
-  const hasStrip = events.some((event) => event.index > 0 && (event.count ?? 1) === 1) || detail.events.some(isStall);
+  const hasStrip = events.some((event) => event.wait_us !== undefined);
   const traces = [
     ...growth(events, spans, groups, options.unit),
     ...gaps(events, spans, groups),
-    ...(hasStrip ? whoWaited(events, spans, detail.events.filter(isStall)) : []),
+    ...(hasStrip ? whoWaited(events, spans) : []),
   ];
   return { traces, layout: layout(detail, events, end, options, hasStrip) };
 }
@@ -75,7 +75,7 @@ function describe(event, sum = "") {
   const longest = merged ? "longest " : "";
   const lines = [
     `${micro(event.offset_us)}  ${merged ? `chunks ${event.index} to ${event.index + event.count - 1}, merged` : `chunk ${event.index}`}`,
-    event.index > 0 && `${longest}gap ${micro(event.gap_us)}, ${longest}wait ${micro(event.wait_us)}`,
+    event.index > 0 && `${longest}gap ${micro(event.gap_us)}, ${merged ? "waits in all" : "wait"} ${micro(event.wait_us)}`,
     `${event.chars ?? 0} characters${sum}`,
     [event.field && `field ${event.field}`, event.kind].filter(Boolean).join(", "),
     event.text && `“${event.text.length > 60 ? `${event.text.slice(0, 60)}…` : event.text}”`,
@@ -89,7 +89,7 @@ function gaps(events, spans, groups) {
     .filter(({ event }) => event.index > 0 && event.gap_us !== undefined && event.count !== 0);
   const merged = later.filter(({ event }) => event.count > 1);
   const single = later.filter(({ event }) => !(event.count > 1));
-  // Of a merged event, the longest gap and the longest wait may belong to different chunks.
+  // A merged event tells its waits in all, which is nothing to hold against its longest gap.
   const kept = single.filter(({ event }) => event.gap_us > 1.03 * (event.wait_us ?? event.gap_us));
   const lines = (parts, settings) => ({
     type: "scatter",
@@ -118,22 +118,24 @@ function gaps(events, spans, groups) {
   ];
 }
 
-/** Where the time between arrivals went; chunks merged into one event do not tell. */
-function whoWaited(events, spans, stalls) {
-  const parts = { wait: [], consumer: [], other: [] };
+/** Where the time between arrivals went. Of merged chunks only the sums are known: their waits are drawn first. */
+function whoWaited(events, spans) {
+  const parts = { wait: [], consumer: [] };
   events.forEach((event, index) => {
     if (event.count === 0 || event.wait_us === undefined) return;
+    const until = event.count > 1 ? spans[index].at(-1) : event.offset_us;
+    const from = event.index === 0 ? event.offset_us - event.wait_us : spans[index - 1]?.at(-1) ?? event.offset_us - event.gap_us;
+    const waited = Math.min(event.wait_us, until - from);
+    const kept = until - from - waited;
     if (event.count > 1) {
-      parts.other.push([events[index - 1] ? spans[index - 1].at(-1) : event.offset_us, spans[index].at(-1), event]);
-      return;
+      parts.wait.push([from, from + waited, event]);
+      parts.consumer.push([from + waited, until, event]);
+    } else {
+      parts.wait.push([until - waited, until, event]);
+      if (kept > 0) parts.consumer.push([from, from + kept, event]);
     }
-    const asked = event.offset_us - event.wait_us;
-    const kept = event.gap_us - event.wait_us;
-    parts.wait.push([asked, event.offset_us, event]);
-    if (event.index > 0 && kept > 0) parts.consumer.push([asked - kept, asked, event]);
   });
-  const told = new Set(parts.wait.map(([, , event]) => event.index));
-  for (const event of stalls.filter(({ index }) => !told.has(index))) parts.wait.push([event.offset_us - event.wait_us, event.offset_us, event]);
+  const place = (event) => (event.count > 1 ? `between chunks ${event.index} to ${event.index + event.count - 1}` : `before chunk ${event.index}`);
   const bar = (name, text) => ({
     type: "bar",
     orientation: "h",
@@ -142,15 +144,11 @@ function whoWaited(events, spans, stalls) {
     x: parts[name].map(([from, to]) => seconds(to - from)),
     y: parts[name].map(() => 0),
     width: 1,
-    hovertext: parts[name].map(([from, to, event]) => label(text(micro(to - from), event))),
+    hovertext: parts[name].map(([from, to, event]) => label(`${text} ${micro(to - from)}, ${place(event)}`)),
     hovertemplate: "%{hovertext}<extra></extra>",
     marker: { color: colour(name), line: { width: 0 } },
   });
-  return [
-    bar("other", (time, event) => `${time}, chunks ${event.index} to ${event.index + event.count - 1} merged: wait and consumer are not told apart`),
-    bar("wait", (time, event) => `waited for the provider ${time}, before chunk ${event.index}`),
-    bar("consumer", (time, event) => `kept by the consumer ${time}, before chunk ${event.index}`),
-  ];
+  return [bar("wait", "waited for the provider"), bar("consumer", "kept by the consumer")];
 }
 
 function layout(detail, events, end, options, hasStrip) {

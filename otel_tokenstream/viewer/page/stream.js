@@ -90,9 +90,8 @@ function keys(groups, detail) {
     ...groups.map((group) => key("line", group.name, { background: `var(--${group.property})` })),
     single && key("dot", "gap"),
     merged && key("diamond", "longest gap of a merged event"),
-    single && key("line", "wait for the provider", { background: "var(--wait)" }),
-    single && key("line", "consumer’s time", { background: "var(--consumer)" }),
-    single && merged && key("line", "merged: not told apart", { background: "var(--other)" }),
+    key("line", "wait for the provider", { background: "var(--wait)" }),
+    key("line", "consumer’s time", { background: "var(--consumer)" }),
     detail.stream.stall_count > 0 && key("band", "stall"),
   ].filter(Boolean);
 }

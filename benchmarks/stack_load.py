@@ -1,0 +1,160 @@
+"""Streams a second the stack takes on one machine until something is lost, and what is lost first.
+
+    python benchmarks/stack_load.py [--seconds 10]
+
+Needs the components of tests/stack and a Tempo server. A stream is a generation span of 500 tokens as the
+instrumentation sends it, in batches of 512 by gRPC, and its share of log records (--records, 30), by HTTP.
+The Collector runs with the layers of docker-compose.yml and its limit of memory; everything, the sender
+included, shares this machine's cores, and the sender stops by itself at the first loss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import grpc
+import requests
+import servers
+import stack_bytes  # puts tests/stack on the path
+from ask import get, promql
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs_otlp
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as service
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from otel_tokenstream import LiteLLMInstrumentor, signals
+from otel_tokenstream.demo.children import Children
+from otel_tokenstream.demo.provider import ScriptedProvider
+
+RATES = (50, 100, 200, 400, 800, 1600, 3200)
+# The container's limit, which percentages of this machine's memory would not give.
+LIMITED = "processors: {memory_limiter: {limit_mib: 410, spike_limit_mib: 100}}\n"
+COUNTERS = {
+    "refused": "sum(otelcol_receiver_refused_spans_total) + sum(otelcol_receiver_refused_log_records_total)",
+    "not queued": "sum(otelcol_exporter_enqueue_failed_spans_total) or sum(otelcol_exporter_enqueue_failed_log_records_total)",
+    "not sent": "sum(otelcol_exporter_send_failed_spans_total) or sum(otelcol_exporter_send_failed_log_records_total)",
+    "Tempo discarded": "sum(tempo_discarded_spans_total)",
+    "Loki discarded": "sum(loki_discarded_samples_total)",
+}
+
+
+def logs_message(records):
+    message = logs_otlp.ExportLogsServiceRequest()
+    resource = message.resource_logs.add()
+    resource.resource.attributes.add(key="service.name").value.string_value = "load"
+    scope = resource.scope_logs.add()
+    for number in range(records):
+        record = scope.log_records.add(
+            time_unix_nano=time.time_ns() + number,
+            trace_id=os.urandom(16),
+            span_id=os.urandom(8),
+            event_name=signals.TOKEN_EVENT,
+        )
+        for name in signals.EVENTS[signals.TOKEN_EVENT].attributes[:5]:
+            record.attributes.add(key=name).value.int_value = number * 1000
+    return message.SerializeToString()
+
+
+class Sender:
+    """Sends batches at a rate for some seconds; counts what it was refused."""
+
+    def __init__(self, collector, span, records):
+        self._channel = grpc.insecure_channel(collector.grpc)
+        self._stub = service.TraceServiceStub(self._channel)
+        self._logs = f"{collector.http}/v1/logs"
+        self._span, self._records = span, records
+        self.errors = {}
+
+    def run(self, rate, seconds):
+        batches = max(1, round(rate * seconds / stack_bytes.BATCH))
+        prepared = [
+            otlp.ExportTraceServiceRequest.FromString(
+                stack_bytes.batch(self._span, stack_bytes.BATCH).SerializeToString()
+            )
+            for _ in range(batches)
+        ]
+        self.errors = {}
+        records = threading.Thread(target=self._send_records, args=(rate, seconds))
+        started = time.monotonic()
+        records.start()
+        for number, message in enumerate(prepared):
+            time.sleep(max(0, started + number * seconds / batches - time.monotonic()))
+            try:
+                self._stub.Export(message, timeout=30)
+            except grpc.RpcError as error:
+                self._failed(f"spans {error.code().name}")
+        records.join()
+        return batches * stack_bytes.BATCH, time.monotonic() - started
+
+    def _send_records(self, rate, seconds):
+        each = 512
+        number = max(1, round(rate * self._records * seconds / each))
+        started, session = time.monotonic(), requests.Session()
+        for index in range(number):
+            time.sleep(max(0, started + index * seconds / number - time.monotonic()))
+            if time.monotonic() - started > 3 * seconds:
+                self._failed("log records: the sender fell behind")
+                return
+            answer = session.post(
+                self._logs, logs_message(each), headers={"Content-Type": "application/x-protobuf"}, timeout=30
+            )
+            if answer.status_code != 200:
+                self._failed(f"log records {answer.status_code}")
+
+    def _failed(self, what):
+        self.errors[what] = self.errors.get(what, 0) + 1
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--records", type=int, default=30)
+    arguments = parser.parse_args()
+    exporter, tracers = InMemorySpanExporter(), TracerProvider()
+    tracers.add_span_processor(SimpleSpanProcessor(exporter))
+    LiteLLMInstrumentor().instrument(tracer_provider=tracers)
+    with ScriptedProvider() as provider:
+        span = stack_bytes.one_span(provider, 500, exporter)
+    with tempfile.TemporaryDirectory() as directory, Children(Path(directory)) as children:
+        stack = servers.Stack(Path(directory), children)
+        stack.start()
+        limit = Path(directory) / "limit.yaml"
+        limit.write_text(LIMITED)
+        layers = [servers.LAYERS / name for name in servers.compose_layers()]
+        collector = stack.collector("limited", *layers, limit, environment={"GOMEMLIMIT": "410MiB"})
+        sender = Sender(collector, span, arguments.records)
+        print("streams/s  sent  took s  Collector RSS MB  in Tempo  lost")
+        expected = 0
+        for rate in RATES:
+            sent, took = sender.run(rate, arguments.seconds)
+            expected += sent
+            time.sleep(15)
+            received = _counter(get(f"{stack.url('tempo')}/metrics").text, "tempo_distributor_spans_received_total")
+            lost = {name: value for name, text in COUNTERS.items() if (value := _value(stack, text))}
+            rss = int(Path(f"/proc/{collector.process.pid}/statm").read_text().split()[1]) * 4096 / 1e6
+            missing = expected - received
+            print(
+                f"{rate:9} {sent:6} {took:6.1f} {rss:10.0f} {received:14.0f}  {lost} {sender.errors} missing {missing:.0f}",
+                flush=True,
+            )
+            if lost or sender.errors or missing > 0 or took > 1.5 * arguments.seconds:
+                break
+
+
+def _value(stack, text):
+    return sum(value for _, value in promql(stack.url("prometheus"), text))
+
+
+def _counter(text, name):
+    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
+
+
+if __name__ == "__main__":
+    main()

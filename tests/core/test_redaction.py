@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from otel_tokenstream.core.guard import faults
+from otel_tokenstream.core.redaction import FAILED, Gate, Redactor, kept_for, redacted
+from otel_tokenstream.core.timeline import TEXT, TOOL_CALL
+
+EMAIL = re.compile(r"[\w.]+@\w[\w.]*")
+SECRET = "alice@example.com"
+
+
+def mask(text: str) -> str:
+    return EMAIL.sub("[email]", text)
+
+
+def passed(gate: Gate, pieces: list[str], *, torn: bool = False) -> list[str]:
+    """What leaves with each piece, and at the end."""
+    return [*(gate.feed(piece) for piece in pieces), gate.close(torn=torn)]
+
+
+@pytest.mark.parametrize("hook", [mask, Redactor(mask), Redactor(mask, longest=20)])
+def test_an_address_sent_one_character_a_chunk_never_leaves(hook: object) -> None:
+    """No piece that leaves holds any part of the address, and together they are the redacted text."""
+    text = f"Write to {SECRET}, or do not write at all: nobody is there to read it."
+
+    left = passed(Gate(hook, TEXT), list(text))
+
+    assert "".join(left) == mask(text)
+    assert not any(part in each for each in left for part in ("ali", "@", "exa", ".com"))
+
+
+def test_text_before_the_end_leaves_only_with_a_declared_longest_match() -> None:
+    """A plain function may look as far as it likes, so that everything waits for the end of the field."""
+    pieces = ["no secret here "] * 20
+
+    assert passed(Gate(mask, TEXT), pieces)[:-1] == [""] * 20
+    early = "".join(passed(Gate(Redactor(mask, longest=32), TEXT), pieces)[:-1])
+    assert len(early) >= 20 * 15 - 32 - 1
+
+
+@st.composite
+def split_texts(draw: st.DrawFn) -> list[str]:
+    words = draw(st.lists(st.one_of(st.text("abc d.é😀", max_size=9), st.sampled_from([SECRET, "b.c@d.ef", "@", " "]))))
+    text = " ".join(words)
+    cuts = sorted(draw(st.sets(st.integers(0, len(text)))))
+    return [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+
+
+@given(split_texts(), st.sampled_from([mask, Redactor(mask, longest=40), Redactor(mask, longest=64)]))
+@example(["a " * 40 + "ali", "ce@example.com", " b" * 40], Redactor(mask, longest=40))
+def test_how_a_text_was_split_makes_no_difference(pieces: list[str], hook: object) -> None:
+    """What leaves is what the hook makes of the whole."""
+    assert "".join(passed(Gate(hook, TEXT), pieces)) == mask("".join(pieces))
+
+
+@given(split_texts(), st.integers(0, 200))
+def test_of_a_text_whose_end_is_not_known_only_what_no_match_reaches_leaves(pieces: list[str], end: int) -> None:
+    """A text that is cut in a secret leaves no part of it, though its kept part shows no match."""
+    whole = "".join(pieces)
+    left = "".join(passed(Gate(Redactor(mask, longest=40), TEXT), [whole[:end]], torn=True))
+    assert mask(whole).startswith(left)
+
+
+def test_nothing_of_a_cut_text_leaves_where_the_longest_match_is_not_known() -> None:
+    """A plain function might have found one that began in what was kept."""
+    assert passed(Gate(mask, TEXT), ["BEGIN KEY abc"], torn=True) == ["", ""]
+
+
+def failing(text: str) -> str:
+    if "@" in text:
+        raise ValueError(text)
+    return text
+
+
+@pytest.mark.parametrize("hook", [failing, Redactor(failing, longest=4)])
+def test_a_hook_that_raises_lets_nothing_through(hook: object, caplog: pytest.LogCaptureFixture) -> None:
+    """The text is left out, the fault counted, and the text is not in the log of the fault either."""
+    before = faults["ValueError"]
+    left = "".join(passed(Gate(hook, TEXT), ["well ", "then ", SECRET, " and ", "more"]))
+    assert left.endswith(FAILED)
+    assert "@" not in left
+    assert "more" not in left
+    assert redacted(failing, f"mail {SECRET}") == FAILED
+    assert faults["ValueError"] > before
+    assert SECRET not in caplog.text
+
+
+def test_a_hook_that_returns_no_text_lets_nothing_through() -> None:
+    """A hook that forgets to return is a fault, not an empty text."""
+    before = faults["TypeError"]
+    assert redacted(lambda _: None, "text") == FAILED
+    assert faults["TypeError"] == before + 1
+
+
+def test_arguments_of_tools_are_shown_to_the_hook_without_json_escapes() -> None:
+    r"""A model may write any character as \uXXXX, which would hide it from a pattern."""
+    pieces = list('{"to": "alice\\u0040example.com"}')
+    for hook in (mask, Redactor(mask, longest=24)):
+        left = passed(Gate(hook, TOOL_CALL), pieces)
+        assert "".join(left) == '{"to": "[email]"}'
+        assert left[:-1] == [""] * len(pieces)
+
+
+def test_halves_of_a_character_in_two_chunks_are_joined() -> None:
+    """Providers split a surrogate pair; its halves alone cannot be sent."""
+    for hook in (None, mask, Redactor(mask, longest=2)):
+        left = passed(Gate(hook, TEXT), ["a", "\ud83d", "\ude00b", "c\ud83d", "x", "\ud83d"])
+        assert "".join(left) == "a😀bc\ufffdx\ufffd"
+        for each in left:
+            each.encode()
+
+
+def test_a_redactor_needs_a_function_and_a_length() -> None:
+    """A length of 0 would withhold nothing."""
+    for function, longest in (("mask", 64), (mask, 0)):
+        with pytest.raises(ValueError, match="characters of its longest match"):
+            Redactor(function, longest)  # type: ignore[arg-type]
+
+
+def test_more_is_kept_where_a_hook_must_see_more() -> None:
+    """Without a hook, what may leave is what is kept."""
+    assert kept_for(None, 100) == 100
+    assert kept_for(Redactor(mask, longest=10), 100) >= 110
+    assert kept_for(mask, 100) > 110

@@ -1,0 +1,168 @@
+"""Every query of every dashboard against the real back ends, with the data of a program that did everything."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from ask import fill, logql, promql, trace, traceql
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+from servers import wait_until
+
+from grafana.builder.names import metric, metrics_in, series
+from grafana.builder.queries import PAGES
+from otel_tokenstream import signals
+
+QUERIES = [
+    pytest.param(query, id=f"{page}-{name}-{number}", marks=[pytest.mark.tempo] if query.language == "traceql" else [])
+    for page, queries in PAGES.items()
+    for name, each in queries.items()
+    for number, query in enumerate(each)
+]
+ONLY_TEMPO = re.compile(r"\btempo_")
+# Nothing in a healthy local stack makes these; other tests make them and look.
+PROVEN_ELSEWHERE = {
+    "otelcol_exporter_enqueue_failed_spans_total": "no queue ran full",
+    "otelcol_receiver_refused_spans_total": "the memory limiter had no reason",
+    "otelcol_exporter_send_failed_metric_points_total": "every back end took everything",
+    "otelcol_exporter_send_failed_log_records_total": "every back end took everything",
+    "otelcol_exporter_send_failed_spans_total": "test_alerts.py makes it",
+    "otel_sdk_processor_span_processed_total": "test_alerts.py makes it",
+    "otel_sdk_exporter_span_exported_total": "every export went well",
+    "otelcol_processor_tail_sampling": "test_tail_sampling.py makes it",
+    "tempo_discarded_spans_total": "test_alerts.py makes it",
+    "tempo_distributor_attributes_truncated_total": "no attribute was too long",
+    "loki_discarded_samples_total": "Loki took everything",
+    "tokenstream_faults_total": "the package had no fault",
+    "tokenstream_live_dropped_total": "nobody listened live",
+}
+VALUES = {
+    "service": "shown",
+    "provider": ".+",
+    "model": ".+",
+    "first_token_slo": "2.5",
+    "wait_slo": "2.5",
+    "slo_target": "0.95",
+    "by": "gen_ai_request_model",
+    "a": "gpt-4o-mini",
+    "b": "gpt-4o",
+    "least": "10",
+    "step": "100ms",
+}
+
+
+@pytest.fixture(scope="module")
+def values(shown):
+    """Values for the variables: the trace of a long stream, which has everything a stream can have."""
+    message = TracesData.FromString((shown.truth / "traces.pb").read_bytes())
+    spans = [span for resource in message.resource_spans for scope in resource.scope_spans for span in scope.spans]
+    (long,) = [span for span in spans if span.name == "chat long"]
+    # Rates need two samples, and the second export of every series.
+    wait_until(lambda: time.time() > shown.started + 45, 60, what="a second export")
+    return {**VALUES, "trace": long.trace_id.hex(), "since": shown.started}
+
+
+def ask(stack, query, values, text=None):
+    filled = fill(text or query.text, **{name: value for name, value in values.items() if name != "since"})
+    if query.language == "promql":
+        return promql(stack.url("prometheus"), filled)
+    if query.language == "logql":
+        return logql(stack.url("loki"), filled, values["since"], step=values["step"])
+    if query.shape == "trace":
+        return trace(stack.url("tempo"), filled)
+    return traceql(stack.url("tempo"), filled, values["since"])
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_every_query_has_data(stack, values, query):
+    """Or the reason why it has none is known, and the series is made elsewhere."""
+    if ONLY_TEMPO.search(query.text) and not stack.has_tempo:
+        pytest.skip("no Tempo server")
+    known = [name for name in PROVEN_ELSEWHERE if name in query.text]
+    if known:
+        assert query.quiet
+        ask(stack, query, values)
+        return
+    # Back ends show the newest data after some seconds.
+    wait_until(lambda: ask(stack, query, values), 45, what=query.text)
+
+
+@pytest.mark.parametrize("signal", [name for name in signals.METRICS if metric(name) not in PROVEN_ELSEWHERE])
+def test_a_metric_taken_away_is_missed(stack, values, signal):
+    """For each metric there is a query that has no data without it, so that its loss fails the test above."""
+    text_queries = [query.values[0] for query in QUERIES if query.values[0].language == "promql"]
+    asking = [query for query in text_queries if signal in metrics_in(query.text)]
+    # The convention's two names stand in for each other: without one the other answers, without both nothing does.
+    twins = [name for name in signals.METRICS if _same(name, signal)]
+    missed = [query for query in asking if not ask(stack, query, values, without(query.text, twins))]
+    assert missed, signal
+
+
+def _same(one, other):
+    pairs = {
+        signals.OPERATION_DURATION: signals.INFERENCE_DURATION,
+        signals.OPERATION_TIME_TO_FIRST_CHUNK: signals.INFERENCE_TIME_TO_FIRST_CHUNK,
+        signals.OPERATION_TIME_PER_OUTPUT_CHUNK: signals.INFERENCE_TIME_PER_OUTPUT_CHUNK,
+    }
+    usage = {signals.TOKEN_USAGE, signals.INFERENCE_INPUT_TOKENS, signals.INFERENCE_OUTPUT_TOKENS}
+    return one == other or pairs.get(one) == other or pairs.get(other) == one or {one, other} <= usage
+
+
+def without(text, names):
+    gone = {each for name in names for each in (metric(name), *series(name))}
+    return re.sub(r"[A-Za-z_]\w*", lambda word: f"gone_{word[0]}" if word[0] in gone else word[0], text)
+
+
+@pytest.mark.parametrize("names", ["old", "new"])
+def test_dashboards_work_under_either_name_of_the_convention(stack, values, names):
+    """A program that sends only gen_ai.client.operation.* or only gen_ai.client.inference.* is shown."""
+    other = (
+        [name for name in signals.METRICS if "client.inference" in name]
+        if names == "old"
+        else [name for name in signals.METRICS if name.startswith("gen_ai.client") and "inference" not in name]
+    )
+    for param in QUERIES:
+        query = param.values[0]
+        if query.language == "promql" and "gen_ai_client" in query.text:
+            assert ask(stack, query, values, without(query.text, other)), query.text
+
+
+@pytest.mark.parametrize("by", ["gen_ai_provider_name", "service_version", "tokenstream_field"])
+def test_comparisons_work_by_every_dimension(stack, values, by):
+    """Provider, version and field: both sides may even be the same one."""
+    side = {"gen_ai_provider_name": "openai", "service_version": "1", "tokenstream_field": "answer"}[by]
+    chosen = {**values, "by": by, "a": side, "b": side, "least": "1"}
+    for name in ("samples", "first_token", "first_token_ratio", "distribution"):
+        for query in PAGES["compare"][name]:
+            assert ask(stack, query, chosen), query.text
+    (ratio,) = [value for _, value in ask(stack, PAGES["compare"]["first_token_ratio"][0], chosen)]
+    assert ratio == pytest.approx(1)
+
+
+def test_too_few_streams_give_no_ratio(stack, values):
+    """A ratio of two chances is none."""
+    (query,) = PAGES["compare"]["first_token_ratio"]
+    assert ask(stack, query, values)
+    assert not ask(stack, query, {**values, "least": "100000"})
+
+
+def test_the_share_in_time_is_the_true_one(stack, shown, values):
+    """Counted from the spans that were sent: late ones and those that failed without any token."""
+    message = TracesData.FromString((shown.truth / "traces.pb").read_bytes())
+    late = good = 0
+    for resource in message.resource_spans:
+        for scope in resource.scope_spans:
+            for span in scope.spans:
+                at = {each.key: each.value for each in span.attributes}
+                if signals.OUTCOME not in at or signals.REQUEST_STREAM not in at:
+                    continue
+                first = at.get(signals.TIME_TO_FIRST_TOKEN_MS)
+                if first is not None:
+                    good, late = (good + 1, late) if first.int_value <= 2500 else (good, late + 1)
+                elif at[signals.OUTCOME].string_value == "failed":
+                    late += 1
+    (query,) = PAGES["overview"]["in_time_range"]
+    ((_, share),) = ask(stack, query, values)
+    assert late >= 12
+    assert share == pytest.approx(good / (good + late), abs=0.005)

@@ -99,11 +99,11 @@ def _output_fields(signature: Any) -> tuple[str, ...]:
 @guarded
 def _kind(adapter: Any) -> Kind | None:
     adapters = sys.modules["dspy.adapters"]
-    # Subclasses first: the JSON and XML adapters are chat adapters too.
+    # Subclasses first: the JSON and XML adapters are chat adapters too. DSPy 2.6 has no XML adapter.
     if isinstance(adapter, adapters.JSONAdapter):
         return "json"
-    if isinstance(adapter, adapters.XMLAdapter):
-        return "xml" if hasattr(adapters.XMLAdapter, "_elements_to_value") else "xml-tags"
+    if isinstance(adapter, getattr(adapters, "XMLAdapter", ())):
+        return "xml-tags" if hasattr(adapter, "field_pattern") else "xml"
     return "chat" if isinstance(adapter, adapters.ChatAdapter) else None
 
 

@@ -87,3 +87,22 @@ def test_the_collector_is_started_with_layers_that_exist():
     assert names[:2] == ["base", "local"]
     assert set(names) <= set(LAYERS)
     assert "sampling" not in names
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_references_between_parts_lead_somewhere(name):
+    """Services waited for, networks joined, secrets used."""
+    service = SERVICES[name]
+    assert set(service.get("depends_on", ())) <= set(SERVICES)
+    assert set(service.get("secrets", ())) <= set(COMPOSE["secrets"])
+    if service.get("network_mode", "").startswith("service:"):
+        assert service["network_mode"].removeprefix("service:") in SERVICES
+
+
+def test_who_is_waited_for_to_be_healthy_can_tell():
+    """A condition on a service without a health check would never come true."""
+    for service in SERVICES.values():
+        waited = service.get("depends_on", {})
+        for name, how in waited.items() if isinstance(waited, dict) else ():
+            if how["condition"] == "service_healthy":
+                assert "healthcheck" in SERVICES[name]

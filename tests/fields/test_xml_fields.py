@@ -236,7 +236,7 @@ def test_elements_are_read_as_the_adapter_reads_them(signature, attribute, text,
         "breaks off",
         "ends of mixed content",
         "repeated element",
-        "tag without end",
+        "overlong tag",
     ],
 )
 def test_what_the_adapter_reads_otherwise(attribute, text, expected):

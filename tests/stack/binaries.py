@@ -36,7 +36,8 @@ def binary(name: str) -> Path:
         manifest = MANIFESTS / "collector.yaml"
         return _cached(name, [manifest], lambda target: _build_collector(manifest, target)) / "otelcol"
     module = MANIFESTS / _MODULES[name]
-    directory = _cached(module.name, [module / "go.mod", module / "go.sum"], lambda target: _build(module, target))
+    build = _build_alertmanager if module.name == "alertmanager" else _build
+    directory = _cached(module.name, [module / "go.mod", module / "go.sum"], lambda target: build(module, target))
     return directory / _BUILT_AS.get(name, name)
 
 
@@ -65,6 +66,23 @@ def _build(module, target):
     _run(["go", "build", *_FLAGS, "-o", f"{target}/", "tool"], module)
 
 
+def _build_alertmanager(module, target):
+    """Its code embeds a web page that its module lacks, and Go lets nobody add files to a module: copy it."""
+    path = "github.com/prometheus/alertmanager"
+    _run(["go", "mod", "download", path], module)
+    source = _run(["go", "list", "-m", "-f", "{{.Dir}}", path], module).strip()
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(directory) / "alertmanager"
+        shutil.copytree(source, copy, copy_function=shutil.copyfile)
+        page = copy / "ui" / "app" / "dist" / "index.html"
+        page.parent.mkdir()
+        page.write_text("<p>The web page is not part of the module.</p>")
+        for name in ("go.mod", "go.sum"):
+            shutil.copyfile(module / name, Path(directory) / name)
+        _run(["go", "mod", "edit", f"-replace={path}={copy}"], Path(directory))
+        _run(["go", "build", *_FLAGS, "-o", f"{target}/", "tool"], Path(directory))
+
+
 def _build_collector(manifest, target):
     version = yaml.safe_load(manifest.read_text())["dist"]["version"]
     with tempfile.TemporaryDirectory() as sources:
@@ -79,6 +97,7 @@ def _run(command, directory):
     if done.returncode:
         msg = f"{' '.join(command)} failed in {directory}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         raise RuntimeError(msg)
+    return done.stdout
 
 
 if __name__ == "__main__":

@@ -33,14 +33,14 @@ def calling(telemetry: Telemetry, entry: Entry, original: Callable[..., Any]) ->
         generation = None if owner() is not None else _start(telemetry, entry, args, kwargs)
         if generation is None:
             return original(*args, **kwargs)
-        unasked = requested_usage.add(telemetry.settings, entry, generation, kwargs)
+        given = requested_usage.add(telemetry.settings, entry, generation, kwargs)
         try:
             with Owning(generation):
                 result = original(*args, **kwargs)
         except BaseException as error:
             generation.end(outcome_of(error), error)
             raise
-        return _handed_over(entry, generation, result, unasked=unasked)
+        return _handed_over(entry, generation, result, given)
 
     return call
 
@@ -53,14 +53,14 @@ def acalling(telemetry: Telemetry, entry: Entry, original: Callable[..., Any]) -
         generation = None if owner() is not None else _start(telemetry, entry, args, kwargs)
         if generation is None:
             return await original(*args, **kwargs)
-        unasked = requested_usage.add(telemetry.settings, entry, generation, kwargs)
+        given = requested_usage.add(telemetry.settings, entry, generation, kwargs)
         try:
             with Owning(generation):
                 result = await original(*args, **kwargs)
         except BaseException as error:
             generation.end(outcome_of(error), error)
             raise
-        return _handed_over(entry, generation, result, unasked=unasked)
+        return _handed_over(entry, generation, result, given)
 
     return call
 
@@ -100,7 +100,7 @@ def _broken_off() -> Generation | None:
     return before
 
 
-def _handed_over(entry: Entry, generation: Generation, result: Any, *, unasked: bool) -> Any:
+def _handed_over(entry: Entry, generation: Generation, result: Any, given: Any) -> Any:
     """Give the caller its result: a stream inside a proxy, anything else as it is."""
     generation.asked = 0
     try:
@@ -110,8 +110,7 @@ def _handed_over(entry: Entry, generation: Generation, result: Any, *, unasked: 
             proxy = streams.proxy(
                 result, generation, entry.reader(generation), lambda stream: settle(generation, stream)
             )
-            if unasked:
-                requested_usage.swallow(proxy, generation)
+            requested_usage.hide(given, proxy, result, generation)
             return proxy
         if generation.observed:
             entry.read_answer(generation, result)

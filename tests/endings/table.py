@@ -1,0 +1,135 @@
+"""The table of endings: what the provider does, how the caller leaves, and how the call has to end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import leaving
+from entries import TIMEOUT, Entry
+
+from otel_tokenstream.demo.provider import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+PIECES = list("abcd")
+
+
+def provider_that(ending: Any = "natural", pieces: list[str] | None = None, **more: Any) -> Script:
+    return Script(pieces=PIECES if pieces is None else pieces, gap=0.002, ending=ending, **more)
+
+
+NEVER_ENDS = provider_that("hang")
+PATIENCE = 30.0
+
+
+@dataclass(frozen=True)
+class Ending:
+    """One row. ``leave`` is how the caller leaves, by "sync" and "async"; a missing one does not exist there.
+
+    ``raises`` says that the caller sees an error of the library, which is then the span's. A
+    library for which all of it is otherwise stands in ``differs``.
+    """
+
+    name: str
+    outcome: str
+    script: Script
+    leave: Mapping[str, Callable[..., Any]]
+    raises: bool = False
+    closes: bool = False
+    """The caller calls close() or aclose(), which not every stream has."""
+    timeout: float = PATIENCE
+    after_finish: bool = False
+    """The finish reason had come: that it is complete is known by reading it."""
+    differs: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
+
+    def exists_for(self, entry: Entry) -> bool:
+        return ("async" if entry.is_async else "sync") in self.leave and (entry.closes or not self.closes)
+
+    def expected(self, entry: Entry) -> tuple[str, bool]:
+        """(outcome, whether the library raises)."""
+        return self.differs.get(entry.library, (self.outcome, self.raises))
+
+
+TO_THE_END = {"sync": leaving.to_the_end, "async": leaving.to_the_end_async}
+
+ENDINGS = (
+    Ending("read to the end", "completed", provider_that(), TO_THE_END),
+    Ending("cut off by the token limit", "completed", provider_that("length"), TO_THE_END),
+    Ending("HTTP 500", "failed", provider_that("http_error", status=500), TO_THE_END, raises=True),
+    Ending("HTTP 429", "failed", provider_that("http_error", status=429), TO_THE_END, raises=True),
+    Ending("error in the stream under HTTP 200", "failed", provider_that("error_frame"), TO_THE_END, raises=True),
+    Ending("connection closed in mid-stream", "failed", provider_that("cut"), TO_THE_END, raises=True),
+    Ending("connection closed before the first chunk", "failed", provider_that("cut", []), TO_THE_END, raises=True),
+    Ending("connection reset in mid-stream", "failed", provider_that("reset"), TO_THE_END, raises=True),
+    Ending("time-out of the client in mid-stream", "failed", NEVER_ENDS, TO_THE_END, raises=True, timeout=TIMEOUT),
+    Ending(
+        "no finish reason",
+        "completed",
+        provider_that("none"),
+        TO_THE_END,
+    ),
+    Ending(
+        "the caller's exception in the loop",
+        "abandoned",
+        NEVER_ENDS,
+        {"sync": leaving.callers_exception, "async": leaving.callers_exception_async},
+    ),
+    Ending(
+        "break",
+        "abandoned",
+        NEVER_ENDS,
+        {"sync": leaving.break_and_drop, "async": leaving.break_and_drop_async},
+    ),
+    Ending(
+        "break at the finish reason",
+        "completed",
+        provider_that(),
+        {"sync": leaving.break_at_the_finish_reason, "async": leaving.break_at_the_finish_reason_async},
+        after_finish=True,
+    ),
+    Ending(
+        "break and close",
+        "closed",
+        NEVER_ENDS,
+        {"sync": leaving.break_and_close, "async": leaving.break_and_close_async},
+        closes=True,
+    ),
+    Ending(
+        "exception in a with block",
+        "closed",
+        NEVER_ENDS,
+        {"sync": leaving.with_block, "async": leaving.with_block_async},
+        closes=True,
+    ),
+    Ending(
+        "found by the garbage collector",
+        "abandoned",
+        NEVER_ENDS,
+        {"sync": leaving.closed_by_the_collector, "async": leaving.closed_by_the_collector_async},
+    ),
+    Ending(
+        "task cancelled in the call",
+        "cancelled",
+        provider_that("hang", [], before_headers=PATIENCE),
+        {"async": leaving.cancelled_in_the_call},
+    ),
+    Ending(
+        "task cancelled before the first chunk",
+        "cancelled",
+        provider_that("hang", []),
+        {"async": leaving.cancelled_before_the_first_chunk},
+    ),
+    Ending(
+        "task cancelled in mid-stream", "cancelled", NEVER_ENDS, {"async": leaving.cancelled_in_mid_stream}
+    ),
+    Ending(
+        "task cancelled after the finish reason",
+        "completed",
+        provider_that(),
+        {"async": leaving.cancelled_after_the_finish_reason},
+        after_finish=True,
+    ),
+    Ending("wait_for() around the loop", "cancelled", NEVER_ENDS, {"async": leaving.time_out_of_the_callers}),
+)

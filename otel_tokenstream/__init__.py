@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from otel_tokenstream.core.redaction import Redactor
 from otel_tokenstream.core.telemetry import flush
 from otel_tokenstream.instrumentors import DSPyInstrumentor, LiteLLMInstrumentor
 from otel_tokenstream.settings import SettingError
 
-__all__ = ["DSPyInstrumentor", "LiteLLMInstrumentor", "SettingError", "flush"]
+__all__ = ["DSPyInstrumentor", "LiteLLMInstrumentor", "Redactor", "SettingError", "flush"]

@@ -100,7 +100,6 @@ PROVIDER_NAME = _span("gen_ai.provider.name", "string", "The provider that was a
 REQUEST_MODEL = _span("gen_ai.request.model", "string", "The model that was asked for")
 SERVER_ADDRESS = _span("server.address", "string", "Host the request goes to, where it is known")
 SERVER_PORT = _span("server.port", "int", "Port the request goes to, where it is known")
-CONVERSATION_ID = _span("gen_ai.conversation.id", "string", "Set by correlate(); never invented")
 ERROR_TYPE = _span("error.type", "string", "Class of the error that ended the call; absent on success")
 REQUEST_STREAM = _span("gen_ai.request.stream", "boolean", "True for a streamed call, otherwise absent")
 REQUEST_CHOICE_COUNT = _span("gen_ai.request.choice.count", "int", "Choices asked for, if not 1")

@@ -63,7 +63,7 @@ class Backlog:
         """Record for at most ``within`` seconds and return whether nothing is left; a rest stays queued."""
         deadline = time.monotonic() + within
         # With several readers one drains and the others collect what is there.
-        if not self._draining.acquire(blocking=not pausing):
+        if not self._draining.acquire(timeout=0 if pausing else within):
             return False
         try:
             while self._queue and time.monotonic() < deadline:

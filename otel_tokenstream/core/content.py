@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     from otel_tokenstream.settings import Settings
 
 _LEAST = 64
-_FINISH_REASONS = {"tool_calls": "tool_call", "function_call": "tool_call"}
+# The conventions' words where providers have others.
+_FINISH_REASONS = {
+    **dict.fromkeys(("tool_calls", "function_call", "tool_use"), "tool_call"),
+    **dict.fromkeys(("end_turn", "stop_sequence", "STOP"), "stop"),
+    **dict.fromkeys(("max_tokens", "MAX_TOKENS"), "length"),
+    **dict.fromkeys(("refusal", "SAFETY"), "content_filter"),
+}
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _LONGEST_TYPE = 64
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from otel_tokenstream.core import open_calls
 from otel_tokenstream.core.guard import fault
+from otel_tokenstream.core.text import repaired
 from otel_tokenstream.core.timeline import EMPTY, TEXT, TOOL_CALL, Row, Timeline
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ class Request:
     messages: object = None
     system: object = None
     tools: object = None
+
+    def __post_init__(self) -> None:
+        if not self.model.isascii():  # it is in the span's name, which costs the whole batch if it cannot be encoded
+            object.__setattr__(self, "model", repaired(self.model))
 
 
 @dataclass(frozen=True)

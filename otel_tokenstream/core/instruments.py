@@ -12,6 +12,7 @@ from otel_tokenstream.core import open_calls
 from otel_tokenstream.core.backlog import Backlog
 from otel_tokenstream.core.generation import OUTCOMES, Request, now
 from otel_tokenstream.core.guard import fault, faults
+from otel_tokenstream.core.text import repaired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,6 +51,7 @@ class Bounded:
         self._values: set[str] = set()
 
     def __call__(self, value: str) -> str:
+        value = repaired(value)
         if value in self._values:
             return value
         if len(self._values) < self._limit:

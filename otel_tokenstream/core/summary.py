@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from otel_tokenstream import signals
 from otel_tokenstream.core.event_text import event_texts
 from otel_tokenstream.core.generation import FAILED, Attempt, Generation, Request
+from otel_tokenstream.core.text import repaired
 from otel_tokenstream.core.timeline import TEXT, Stall, Timeline, TokenEvent
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def response_attributes(call: Generation) -> dict[str, Any]:
     _put(attributes, signals.RESPONSE_ID, call.response_id)
     _put(attributes, signals.RESPONSE_MODEL, call.response_model)
     _put(attributes, signals.COST_USD, call.cost_usd)
-    reasons = [call.finish_reasons[index] for index in sorted(call.finish_reasons)]
+    reasons = [repaired(call.finish_reasons[index]) for index in sorted(call.finish_reasons)]
     if reasons or call.outcome == FAILED:
         attributes[signals.FINISH_REASONS] = reasons or ["error"]
     if call.attempt_count > 1:
@@ -232,7 +233,7 @@ def _value_size(value: object) -> int:
 
 def _put(attributes: dict[str, Any], name: str, value: object) -> None:
     if value is not None:
-        attributes[name] = value
+        attributes[name] = repaired(value) if isinstance(value, str) else value
 
 
 def _ms(nanoseconds: int) -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from functools import partial
 from importlib.metadata import version
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import _logs, metrics, trace
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from otel_tokenstream.settings import Settings
 
 _SDK_EVENT_LIMIT = 128
-_LONGEST_EXIT_DRAIN = 5.0
+_LONGEST_EXIT_DRAIN = 2.0
 
 
 _telemetries: dict[tuple[Any, ...], Telemetry] = {}
@@ -63,10 +66,19 @@ def flush(timeout: float = 10.0) -> bool:
     done = True
     for telemetry in list(_telemetries.values()):
         done = telemetry.flush(within=max(deadline - time.monotonic(), 0.0)) is True and done
-    for provider in _providers():
-        left = round((deadline - time.monotonic()) * 1_000)
-        done = left > 0 and _force_flush(provider, left) is True and done
-    return done
+    sent: SimpleQueue[bool] = SimpleQueue()
+    providers = _providers()
+    for provider in providers:
+        # In threads, as the SDK's batch processors wait for their exporter whatever time they are given.
+        send = partial(_force_flush, provider, deadline, sent)
+        try:
+            threading.Thread(target=send, name="tokenstream-flush", daemon=True).start()
+        except RuntimeError:  # no threads are made any more when the interpreter exits
+            send()
+    try:
+        return all([sent.get(timeout=max(deadline - time.monotonic(), 0.0)) for _ in providers]) and done
+    except Empty:
+        return False
 
 
 def _providers() -> list[Any]:
@@ -76,8 +88,8 @@ def _providers() -> list[Any]:
 
 
 @guarded
-def _force_flush(provider: Any, milliseconds: int) -> bool:
-    return provider.force_flush(milliseconds) is not False
+def _force_flush(provider: Any, deadline: float, sent: SimpleQueue[bool]) -> None:
+    sent.put(provider.force_flush(max(round((deadline - time.monotonic()) * 1_000), 1)) is not False)
 
 
 class Telemetry:

@@ -101,9 +101,7 @@ def test_streams_may_end_while_the_backlog_is_drained() -> None:
     values: list[float] = []
     backlog = Backlog(lambda seconds, *_: values.append(seconds))
     adding = [
-        threading.Thread(
-            target=lambda: [backlog.add({"a": 1}, {1200: 2}, 10 * MS, Context()) for _ in range(1_500)]
-        )
+        threading.Thread(target=lambda: [backlog.add({"a": 1}, {1200: 2}, 10 * MS, Context()) for _ in range(1_500)])
         for _ in range(2)
     ]
     for thread in adding:

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import litellm
 import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
+from otel_tokenstream.core.generation import COMPLETED, Request
 from otel_tokenstream.core.redaction import FAILED, Redactor
+from otel_tokenstream.core.telemetry import Telemetry
 from otel_tokenstream.demo.provider import ROLE, Script, reasoning, tool_call
+from otel_tokenstream.settings import Settings
 from otel_tokenstream.testing import Capture, capture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from otel_tokenstream.demo.provider import ScriptedProvider
 
@@ -113,7 +117,7 @@ def test_prompt_is_the_one_that_was_sent(provider: ScriptedProvider) -> None:
     with capture(capture_content="SPAN_ONLY") as captured:
         options = {"api_base": provider.base_url, "api_key": "none", "stream": True}
         for _ in litellm.completion("openai/answer", conversation, **options):
-            conversation.append({"role": "user", "content": "next"})
+            conversation += [{"role": "user", "content": "next"}]
     assert [message["parts"][0]["content"] for message in said(captured, INPUT)] == ["first"]
 
 
@@ -194,6 +198,27 @@ def test_the_sdk_does_not_cut_the_json(provider: ScriptedProvider, monkeypatch: 
     assert said(captured, INPUT)
 
 
+def test_128_full_spans_fit_into_a_message(provider: ScriptedProvider) -> None:
+    """With the batch size the documentation gives, a gRPC receiver at its default takes every batch."""
+    messages = [{"role": "user", "content": "question " * 2_000}] * 3
+    with capture(capture_content="SPAN_AND_EVENT") as captured:
+        ask(provider, [f"the next word is {number} " for number in range(400)], messages, gap=0)
+    (span,) = [generation.span for generation in captured.generations]
+    assert len(texts(captured)) > 20
+    message = encode_spans([span] * 128).SerializeToString()
+    assert 2 * 1024**2 < len(message) < 4 * 1024**2
+
+
+def test_a_hook_that_is_not_to_be_imported_lets_nothing_through(provider: ScriptedProvider) -> None:
+    """Named in the environment it is looked up only at its first use."""
+    with capture(capture_content="SPAN_AND_EVENT", redact="nowhere.to_be:found") as captured:
+        ask(provider)
+    (generation,) = captured.generations
+    assert generation.outcome == "completed"
+    assert generation.attributes[INPUT].count(FAILED) == 2
+    assert "hello" not in everything(captured).lower()
+
+
 def test_no_text_with_a_limit_of_0(provider: ScriptedProvider) -> None:
     """Lengths are still there."""
     with capture(capture_content="SPAN_AND_EVENT", content_limit=0, events="both") as captured:
@@ -208,10 +233,30 @@ def test_no_text_with_a_limit_of_0(provider: ScriptedProvider) -> None:
 def test_halves_of_characters_and_nul_arrive_repaired(provider: ScriptedProvider) -> None:
     """What OTLP cannot encode would cost the attribute."""
     messages = [{"role": "user", "content": "lone \ud800 and \0"}]
-    with capture(capture_content="SPAN_AND_EVENT") as captured:
-        with pytest.raises(Exception, match="surrogates not allowed"):
-            ask(provider, messages=messages)
+    with capture(capture_content="SPAN_AND_EVENT") as captured, pytest.raises(Exception, match="not allowed"):
+        ask(provider, messages=messages)
     assert said(captured, INPUT)[0]["parts"][0]["content"] == "lone \ufffd and \ufffd"
+
+
+def test_names_that_cannot_be_encoded_do_not_cost_the_batch() -> None:
+    """The model's name is in the span's, where it would; in attributes it would cost these."""
+    bad, good = "a\ud800", "a\ufffd"
+    with capture() as captured:
+        call = Telemetry(Settings(), captured.tracer_provider, captured.meter_provider).start(
+            Request("chat", "openai", bad, stream=False)
+        )
+        assert call is not None
+        call.response_id, call.response_model, call.finish_reasons = bad, bad, {0: bad}
+        call.end(COMPLETED)
+        (point,) = captured.metrics["gen_ai.client.operation.duration"]
+    (generation,) = captured.generations
+    assert generation.name == f"chat {good}"
+    assert {generation.attributes[f"gen_ai.response.{name}"] for name in ("id", "model", "finish_reasons")} == {
+        good,
+        (good,),
+    }
+    assert {point.attributes[f"gen_ai.{name}.model"] for name in ("request", "response")} == {good}
+    encode_spans([generation.span]).SerializeToString()
 
 
 # --- Redaction ------------------------------------------------------------------------------
@@ -225,7 +270,7 @@ def mask(text: str) -> str:
 
 
 @pytest.fixture
-def everywhere(provider: ScriptedProvider) -> Iterator[Any]:
+def everywhere(provider: ScriptedProvider) -> Callable[..., Capture]:
     """A call with the secret in every place, a character a chunk; gives what was captured."""
 
     def call(hook: object, **settings: Any) -> Capture:
@@ -245,7 +290,7 @@ def everywhere(provider: ScriptedProvider) -> Iterator[Any]:
             ask(provider, [*(reasoning(letter) for letter in said), *said, *calls], messages)
         return captured
 
-    yield call
+    return call
 
 
 def everything(captured: Capture) -> str:

@@ -98,9 +98,7 @@ def test_rows_of_one_chunk_count_once(ends: Ends) -> None:
         (FAILED, True, FAILED),
     ],
 )
-def test_leaving_after_the_finish_reason_is_completion(
-    ends: Ends, outcome: str, finished: bool, expected: str
-) -> None:
+def test_leaving_after_the_finish_reason_is_completion(ends: Ends, outcome: str, finished: bool, expected: str) -> None:
     """Whoever leaves when the model has said that it is done missed nothing; a failure stays one."""
     call = ends.call()
     Feed(call).chunk(TEXT)

@@ -107,9 +107,7 @@ def test_a_fault_in_a_hook_is_counted_and_costs_no_span(
     assert faults["Ours"] > before
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == len(set(messages))
-    (counted,) = [
-        point for point in captured.metrics[signals.FAULTS] if point.attributes[signals.ERROR_TYPE] == "Ours"
-    ]
+    (counted,) = [point for point in captured.metrics[signals.FAULTS] if point.attributes[signals.ERROR_TYPE] == "Ours"]
     assert counted.value == faults["Ours"]
 
 

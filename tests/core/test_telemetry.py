@@ -383,7 +383,9 @@ def test_streams_are_counted_from_zero_for_every_outcome(record: Record) -> None
         (point.attributes[signals.OUTCOME], point.attributes[signals.FIRST_TOKEN_SEEN]): point.value
         for point in captured.metrics[signals.STREAMS]
     }
-    assert points == {(outcome, seen): int((outcome, seen) == (COMPLETED, True)) for outcome in OUTCOMES for seen in (True, False)}
+    assert points == {
+        (outcome, seen): int((outcome, seen) == (COMPLETED, True)) for outcome in OUTCOMES for seen in (True, False)
+    }
 
 
 def test_models_beyond_the_limit_share_a_name_in_metrics_only(record: Record) -> None:
@@ -466,7 +468,9 @@ def test_log_records_come_while_the_stream_runs_and_at_most_ten_a_second(record:
         assert entry.attributes[signals.REQUEST_MODEL] == "test"
 
 
-@pytest.mark.parametrize(("events", "on_span", "in_log"), [("span", 1, 0), ("log", 0, 1), ("both", 1, 1), ("none", 0, 0)])
+@pytest.mark.parametrize(
+    ("events", "on_span", "in_log"), [("span", 1, 0), ("log", 0, 1), ("both", 1, 1), ("none", 0, 0)]
+)
 def test_events_go_where_the_setting_says(record: Record, events: str, on_span: int, in_log: int) -> None:
     """To the span, to the log, to both or nowhere."""
     telemetry, captured = record(events=events)
@@ -545,5 +549,5 @@ def test_open_streams_stay_small(record: Record) -> None:
 
     span = (bare - before) / len(spans)
     assert (opened - bare) / len(calls) - span < 2_000
-    print(span, (opened - bare) / len(calls), (full-bare)/len(calls))
+    print(span, (opened - bare) / len(calls), (full - bare) / len(calls))
     assert (full - bare) / len(calls) < 20_000

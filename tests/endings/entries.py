@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -62,7 +63,10 @@ def _litellm_async(provider: ScriptedProvider, timeout: float) -> Callable[[], A
     return lambda: litellm.acompletion(**_litellm(provider, timeout))
 
 
-def _lm15(provider: ScriptedProvider, timeout: float) -> tuple[Any, Any]:
+@cache
+def _lm15(engine: str, base_url: str, timeout: float) -> tuple[Any, Any]:
+    """An engine, kept because it loads the machine's certificates, and a request for it."""
+    from dspy.clients.engines import lm15_engine
     from dspy._vendor.lm15.router import RouterConfig
     from dspy._vendor.lm15 import Timeouts
     from dspy._vendor.lm15.types import Message, Request
@@ -70,25 +74,19 @@ def _lm15(provider: ScriptedProvider, timeout: float) -> tuple[Any, Any]:
     config = RouterConfig(
         env={},
         api_keys={"openai-chat": "none"},
-        base_urls={"openai-chat": provider.base_url},
+        base_urls={"openai-chat": base_url},
         timeouts=Timeouts(read=timeout),
     )
-    return config, Request("openai/test", (Message.user("Why?"),))
+    return getattr(lm15_engine, engine)(config), Request("openai/test", (Message.user("Why?"),))
 
 
 def _lm15_sync(provider: ScriptedProvider, timeout: float) -> Callable[[], Any]:
-    from dspy.clients.engines.lm15_engine import LM15Engine
-
-    config, request = _lm15(provider, timeout)
-    engine = LM15Engine(config)
+    engine, request = _lm15("LM15Engine", provider.base_url, timeout)
     return lambda: engine.stream(request)
 
 
 def _lm15_async(provider: ScriptedProvider, timeout: float) -> Callable[[], Any]:
-    from dspy.clients.engines.lm15_engine import AsyncLM15Engine
-
-    config, request = _lm15(provider, timeout)
-    engine = AsyncLM15Engine(config)
+    engine, request = _lm15("AsyncLM15Engine", provider.base_url, timeout)
 
     async def opened() -> Any:
         return engine.stream(request)

@@ -24,7 +24,7 @@ NEVER_ENDS = provider_that("hang")
 PATIENCE = 30.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ending:
     """One row. ``leave`` is how the caller leaves, by "sync" and "async"; a missing one does not exist there.
 
@@ -40,8 +40,6 @@ class Ending:
     closes: bool = False
     """The caller calls close() or aclose(), which not every stream has."""
     timeout: float = PATIENCE
-    after_finish: bool = False
-    """The finish reason had come: that it is complete is known by reading it."""
     differs: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
 
     def exists_for(self, entry: Entry) -> bool:
@@ -87,7 +85,6 @@ ENDINGS = (
         "completed",
         provider_that(),
         {"sync": leaving.break_at_the_finish_reason, "async": leaving.break_at_the_finish_reason_async},
-        after_finish=True,
     ),
     Ending(
         "break and close",
@@ -121,15 +118,12 @@ ENDINGS = (
         provider_that("hang", []),
         {"async": leaving.cancelled_before_the_first_chunk},
     ),
-    Ending(
-        "task cancelled in mid-stream", "cancelled", NEVER_ENDS, {"async": leaving.cancelled_in_mid_stream}
-    ),
+    Ending("task cancelled in mid-stream", "cancelled", NEVER_ENDS, {"async": leaving.cancelled_in_mid_stream}),
     Ending(
         "task cancelled after the finish reason",
         "completed",
         provider_that(),
         {"async": leaving.cancelled_after_the_finish_reason},
-        after_finish=True,
     ),
     Ending("wait_for() around the loop", "cancelled", NEVER_ENDS, {"async": leaving.time_out_of_the_callers}),
 )

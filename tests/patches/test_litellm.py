@@ -488,5 +488,3 @@ def test_pieces_of_any_choice_alone(provider: ScriptedProvider, tokenstream: Cap
     streamed(provider, Script(pieces=[Piece("text", "a", choice=1), Piece("text", "b", choice=0)], gap=0), n=2)
 
     assert only(tokenstream).outcome == "completed"
-
-

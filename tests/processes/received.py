@@ -6,17 +6,36 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
-from otel_tokenstream import signals
+import zero_code
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from otel_tokenstream import LiteLLMInstrumentor, signals
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from typing_extensions import Self
 
+_OTHERS = sorted(
+    entry.name
+    for entry in entry_points(group="opentelemetry_instrumentor")
+    if not entry.value.startswith("otel_tokenstream.")
+)
 _PROGRAM = Path(__file__).parents[2] / "benchmarks" / "counting_receiver.py"
 
 
@@ -78,6 +97,7 @@ def environment(endpoint: str, **variables: str) -> dict[str, str]:
         **inherited,
         **exporters,
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": ",".join(_OTHERS),
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
         # Long enough that nothing is sent before the end, unless a test says otherwise.
@@ -86,3 +106,31 @@ def environment(endpoint: str, **variables: str) -> dict[str, str]:
         "PYTHONPATH": str(Path(__file__).parent),
         **variables,
     }
+
+
+@contextmanager
+def exporting(endpoint: str, seconds: int = 10) -> Iterator[None]:
+    """Instrument litellm in this process and export to ``endpoint``, each request within so many seconds."""
+    to = {signal: f"{endpoint}/v1/{signal}" for signal in ("traces", "metrics", "logs")}
+    tracing, logging = TracerProvider(), LoggerProvider()
+    tracing.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(to["traces"], timeout=seconds)))
+    logging.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter(to["logs"], timeout=seconds)))
+    metrics = MeterProvider(
+        [PeriodicExportingMetricReader(OTLPMetricExporter(to["metrics"], timeout=seconds), export_interval_millis=6e5)]
+    )
+    instrumentor = LiteLLMInstrumentor()
+    instrumentor.instrument(
+        tracer_provider=tracing, meter_provider=metrics, logger_provider=logging, events="both", skip_dep_check=True
+    )
+    try:
+        yield
+    finally:
+        instrumentor.uninstrument()
+        for provider in (tracing, metrics, logging):
+            provider.shutdown()
+
+
+def run(program: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code under opentelemetry-instrument; ``variables`` are all of its environment."""
+    command = [zero_code.COMMAND, sys.executable, "-c", program]
+    return subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=100)

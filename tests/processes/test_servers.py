@@ -103,7 +103,9 @@ def test_recycled_workers(receiver: Receiver, provider: ScriptedProvider) -> Non
 
 def test_four_uvicorn_workers(receiver: Receiver, provider: ScriptedProvider) -> None:
     """Workers are started afresh, instrument themselves, and flush when their program's lifespan ends."""
-    command = ("uvicorn", "--workers", "4", "--fd", "FD", "streaming:asgi")
+    # By default a worker that takes more than five seconds to start is killed and started again.
+    patience = ("--timeout-worker-healthcheck", "120")
+    command = ("uvicorn", "--workers", "4", *patience, "--fd", "FD", "streaming:asgi")
     with serving(*command, endpoint=receiver.address, provider=provider) as address:
         chunks = streamed(address)
     assert_all_arrived(receiver, chunks, processes=2)

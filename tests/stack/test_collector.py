@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import itertools
 import json
 import os
@@ -123,8 +124,8 @@ def test_langfuse_finds_its_names(stack, sent):
         assert at.get("gen_ai.usage.cost") == at.get("tokenstream.cost_usd")
         if "tokenstream.time_to_first_token_ms" in at:
             first = json.loads(at["langfuse.observation.completion_start_time"])
-            seconds, _, milliseconds = first.removesuffix("Z").partition(".")
-            then = time.mktime(time.strptime(seconds, "%Y-%m-%dT%H:%M:%S")) - time.timezone + int(milliseconds) / 1e3
+            seconds, _, fraction = first.removesuffix("Z").partition(".")
+            then = calendar.timegm(time.strptime(seconds, "%Y-%m-%dT%H:%M:%S")) + float(f"0.{fraction or 0}")
             assert then - int(span["startTimeUnixNano"]) / 1e9 == pytest.approx(
                 at["tokenstream.time_to_first_token_ms"] / 1e3, abs=0.002
             )

@@ -84,31 +84,37 @@ def test_prometheus_holds_every_metric_as_sent(stack, sent_metrics, name):
     points = getattr(sent, sent.WhichOneof("data")).data_points
     assert points
 
-    def differences():
-        found = {}
-        for each in series(name):
-            for labels, value in promql(stack.url("prometheus"), f'{each}{{service_name="shown"}}'):
-                found[each, tuple(sorted((k, v) for k, v in labels.items() if k in keys or k == "le"))] = value
-        return [f"{k}: sent {v}, found {found.get(k)}" for k, v in wanted.items() if found.get(k) != pytest.approx(v)]
-
     keys = {label(each) for each in signals.METRICS[name].attributes}
     wanted = dict(pair for point in points for pair in as_series(name, point))
-    wait_until(lambda: not differences(), 40, what=f"{name} as sent")
+
+    def as_sent():
+        found = {
+            (each, identity((k, v) for k, v in labels.items() if k in keys or k == "le")): value
+            for each in series(name)
+            for labels, value in promql(stack.url("prometheus"), f'{each}{{service_name="shown"}}')
+        }
+        return wanted == pytest.approx({which: value for which, value in found.items() if which in wanted})
+
+    wait_until(as_sent, 40, what=f"{name} as sent")
+
+
+def identity(labels):
+    """Return labels in a form to compare; bounds of buckets are numbers, however they are written."""
+    return tuple(sorted((k, float(v)) if k == "le" else (k, v) for k, v in labels))
 
 
 def as_series(name, point):
     """Yield ((series, labels), value) as Prometheus should have them."""
     labels = [(label(k), str(v).lower() if isinstance(v, bool) else str(v)) for k, v in attributes(point).items()]
     if signals.METRICS[name].kind == "counter":
-        yield (metric(name), tuple(sorted(labels))), point.as_double or point.as_int
+        yield (metric(name), identity(labels)), point.as_double or point.as_int
         return
-    yield (f"{metric(name)}_count", tuple(sorted(labels))), point.count
-    yield (f"{metric(name)}_sum", tuple(sorted(labels))), point.sum
+    yield (f"{metric(name)}_count", identity(labels)), point.count
+    yield (f"{metric(name)}_sum", identity(labels)), point.sum
     total = 0
-    for bound, number in zip((*point.explicit_bounds, None), point.bucket_counts, strict=True):
+    for bound, number in zip((*point.explicit_bounds, float("inf")), point.bucket_counts, strict=True):
         total += number
-        le = "+Inf" if bound is None else f"{bound:g}"
-        yield (f"{metric(name)}_bucket", tuple(sorted([*labels, ("le", le)]))), total
+        yield (f"{metric(name)}_bucket", identity([*labels, ("le", bound)])), total
 
 
 def test_exemplars_lead_to_the_spans_they_were_recorded_in(stack, shown, sent_spans):

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from otel_tokenstream.patches.litellm.entry import Entry
 
+# The same, where litellm deals with it on a loop in another thread.
+carried_error: ContextVar[BaseException | None] = ContextVar("otel_tokenstream_litellm_error", default=None)
 _current: ContextVar[_Trying | None] = ContextVar("otel_tokenstream_litellm_attempt", default=None)
 
 
@@ -69,7 +71,7 @@ def handled_error() -> BaseException | None:
             original: BaseException | None = getattr(error, "original_exception", None)
             return original or error
         error = error.__context__
-    return None
+    return carried_error.get()
 
 
 def chat_stream(result: Any) -> Any:

@@ -6,11 +6,12 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from otel_tokenstream.core.generation import Usage
 from otel_tokenstream.patches import openai_shape
 from otel_tokenstream.patches.litellm.attempts import chat_stream
 
 if TYPE_CHECKING:
-    from otel_tokenstream.core.generation import Generation, Usage
+    from otel_tokenstream.core.generation import Generation
 
 _MISSING = object()
 
@@ -27,6 +28,8 @@ def settle(call: Generation, answer: Any) -> None:
         call.finish_reason_synthetic = bool(call.finish_reasons)
         call.response_model = None
         call.usage = call.usage and replace(call.usage, estimated=True)
+    if hasattr(answer, "choices") or hasattr(stream, "received_finish_reason"):
+        _drop_guess(call)
     if call.usage is not None and not call.usage.estimated and call.cost_usd is None:
         call.cost_usd = _cost(call, call.usage)
 
@@ -44,12 +47,25 @@ def _settle_stream(call: Generation, stream: Any) -> None:
         call.finish_reason_synthetic = True
     # The stream keeps its own copy of the chunks, usage included that the caller is not shown.
     chunks = getattr(stream, "chunks", None) or ()
-    reported = (openai_shape.usage(getattr(chunk, "usage", None)) for chunk in reversed(chunks))
-    usage = next((each for each in reported if each is not None), None)
-    if usage is not None:
-        call.usage = usage
+    reported = [usage for chunk in chunks if (usage := openai_shape.usage(getattr(chunk, "usage", None))) is not None]
+    if reported:
+        call.usage = _together(reported)
     elif call.usage is not None:  # counted by litellm from the text
         call.usage = replace(call.usage, estimated=True)
+
+
+def _together(reported: list[Usage]) -> Usage:
+    """The last word on each count: some providers tell the prompt's at the start and the answer's at the end."""
+    counts: dict[str, Any] = {}
+    for usage in reported:
+        counts.update({name: count for name, count in vars(usage).items() if count or name not in counts})
+    return Usage(**counts)
+
+
+def _drop_guess(call: Generation) -> None:
+    """Anthropic seldom reports reasoning tokens, and litellm then counts them from the text, unmarked."""
+    if call.usage is not None and call.usage.reasoning and "claude" in call.request.model:
+        call.usage = replace(call.usage, reasoning=None)
 
 
 def _cost(call: Generation, usage: Usage) -> float | None:

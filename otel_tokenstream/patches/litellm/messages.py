@@ -89,7 +89,9 @@ def _read_usage(call: Generation, reported: Any) -> None:
     prompt = before.input if not fresh and before.input else fresh and fresh + (read or 0) + (written or 0)
     output = _first(count(reported, "output_tokens"), before.output)
     if prompt or output:
-        call.usage = Usage(input=prompt, output=output, cache_read=read, cache_write=written)
+        thinking = count(get(reported, "output_tokens_details"), "thinking_tokens")
+        reasoning = _first(thinking, before.reasoning)
+        call.usage = Usage(prompt, output, cache_read=read, cache_write=written, reasoning=reasoning)
 
 
 def _first(value: int | None, otherwise: int | None) -> int | None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream.core.guard import guarded
 from otel_tokenstream.core.streams import filtered
-from otel_tokenstream.patches import openai_shape
 
 if TYPE_CHECKING:
     from otel_tokenstream.core.generation import Generation
     from otel_tokenstream.patches.litellm.entry import Entry
     from otel_tokenstream.settings import Settings
+
+_logger = logging.getLogger(__name__)
 
 _NOT_ADDED: Any = object()
 
@@ -23,8 +27,22 @@ def add(settings: Settings, entry: Entry, call: Generation, kwargs: dict[str, An
     given = kwargs.get("stream_options")
     if given is not None and (not isinstance(given, dict) or given.get("include_usage") is not None):
         return _NOT_ADDED
+    if not _can_hide():
+        return _NOT_ADDED
     kwargs["stream_options"] = {**(given or {}), "include_usage": True}
     return given
+
+
+@cache
+def _can_hide() -> bool:
+    """Whether this litellm keeps usage from a program that did not ask for it; old ones lose it or show it."""
+    able = hasattr(sys.modules["litellm"].CustomStreamWrapper, "_record_usage_only_chunk")
+    if not able:
+        _logger.warning(
+            "otel-tokenstream: OTEL_TOKENSTREAM_REQUEST_USAGE has no effect with this version of litellm, "
+            "which would show the program chunks it did not ask for. Update litellm to use it."
+        )
+    return able
 
 
 @guarded
@@ -32,29 +50,20 @@ def hide(given: Any, proxy: Any, stream: Any, call: Generation) -> None:
     """Make a stream behave as with the options the program gave.
 
     The request is made by now: what litellm's streams add to it themselves depends on their
-    copies of the options. Old versions then lose the usage, and a text completion may make
-    the inner one of its two streams later: there the chunk that is added is left out. It
-    follows the finish reason and is empty.
+    copies of the options. A text completion may make the inner one of its two later: there
+    the chunk that is added is left out, which follows the finish reason and is empty.
     """
     if given is _NOT_ADDED:
         return
-    inner = call.source
-    if hasattr(inner, "_record_usage_only_chunk"):
-        inner.send_stream_usage = False
-        inner.stream_options = given
-    if stream is not inner and hasattr(stream, "stream_options"):
-        stream.stream_options = given
-    if call.request.operation == "text_completion" or not hasattr(inner, "_record_usage_only_chunk"):
-        filtered(proxy, lambda chunk: _is_added(call, chunk) is True)
+    for each in (stream, call.source):
+        if hasattr(each, "stream_options"):
+            each.stream_options = given
+        if hasattr(each, "send_stream_usage"):
+            each.send_stream_usage = False
+    if call.request.operation == "text_completion":
+        filtered(proxy, lambda chunk: bool(call.finish_reasons) and _is_empty(chunk) is True)
 
 
 @guarded
-def _is_added(call: Generation, chunk: Any) -> bool:
-    if not call.finish_reasons:
-        return False
-    for choice in chunk.choices:
-        content = getattr(choice, "text", None) or getattr(getattr(choice, "delta", None), "content", None)
-        if choice.finish_reason or content:
-            return False
-    call.usage = openai_shape.usage(getattr(chunk, "usage", None)) or call.usage
-    return True
+def _is_empty(chunk: Any) -> bool:
+    return not any(choice.text or choice.finish_reason for choice in chunk.choices)

@@ -11,7 +11,7 @@ from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream.core.guard import guarded
-from otel_tokenstream.core.ownership import Owning, owner
+from otel_tokenstream.core.ownership import owner
 from otel_tokenstream.patches.litellm import chat, google, messages, responses, text
 from otel_tokenstream.patches.litellm.calls import acalling, calling
 from otel_tokenstream.patches.litellm.target import OTHER, Target, target
@@ -44,7 +44,6 @@ def patches(telemetry: Telemetry) -> list[Patch]:
         for name, wrap in (
             (f"{router}.function_with_fallbacks", partial(_method, telemetry)),
             (f"{router}.async_function_with_fallbacks", partial(_amethod, telemetry)),
-            ("run_async_function", _in_callers_context),
         )
     ]
 
@@ -91,22 +90,3 @@ def _target(router: Any, asked: Mapping[str, Any]) -> Target:
             return target(deployment["litellm_params"])._replace(model=group)
     known = target(asked)
     return known if known.provider else Target(OTHER, group, None, None)
-
-
-def _in_callers_context(original: Any) -> Callable[..., Any]:
-    """Let a coroutine that litellm runs on a loop in another thread know whose call it belongs to."""
-
-    @wraps(original)
-    def run_async_function(async_function: Any, *args: Any, **kwargs: Any) -> Any:
-        call = owner()
-        if call is None:
-            return original(async_function, *args, **kwargs)
-
-        @wraps(async_function)
-        async def within(*args: Any, **kwargs: Any) -> Any:
-            with Owning(call):
-                return await async_function(*args, **kwargs)
-
-        return original(within, *args, **kwargs)
-
-    return run_async_function

@@ -1,0 +1,52 @@
+"""Context for coroutines that a sync function of litellm runs on a loop of its own, in another thread if need be."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.context import attach
+
+from otel_tokenstream.core.ownership import Owning, owner, read_now
+from otel_tokenstream.patches.litellm.attempts import carried_error, handled_error
+from otel_tokenstream.patches.table import Patch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Where the function was imported by name.
+_MODULES = (
+    "litellm.litellm_core_utils.fallback_utils",
+    "litellm.responses.main",
+    "litellm.router",
+    "litellm.router_python_core",
+)
+
+
+def patches() -> list[Patch]:
+    return [Patch(module, "run_async_function", _in_callers_context, "litellm", optional=True) for module in _MODULES]
+
+
+def _in_callers_context(original: Any) -> Callable[..., Any]:
+    """Let a coroutine that litellm runs on a loop in another thread know whose call it belongs to."""
+
+    @wraps(original)
+    def run_async_function(async_function: Any, *args: Any, **kwargs: Any) -> Any:
+        call, broken_off, error = owner(), read_now(), handled_error()
+        if call is None and broken_off is None:
+            return original(async_function, *args, **kwargs)
+
+        @wraps(async_function)
+        async def within(*args: Any, **kwargs: Any) -> Any:
+            if call is not None:
+                with Owning(call):
+                    return await async_function(*args, **kwargs)
+            if broken_off is not None:
+                # The coroutine is a task of its own: what is set here ends with it.
+                carried_error.set(error)
+                attach(broken_off.context)
+            return await async_function(*args, **kwargs)
+
+        return original(within, *args, **kwargs)
+
+    return run_async_function

@@ -1,0 +1,63 @@
+"""Calls of litellm's entries on the scripted provider, drained whatever they give."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from otel_tokenstream import signals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from otel_tokenstream.demo.provider import Script, ScriptedProvider
+    from otel_tokenstream.testing import Capture, Generation
+
+QUESTION = [{"role": "user", "content": "Why are there tides?"}]
+
+
+def at(provider: ScriptedProvider, scripts: dict[str, Script | Sequence[Script]]) -> dict[str, Any]:
+    """Arguments that lead a call to the provider, where models answer by these scripts."""
+    provider.scripts |= scripts
+    return {"api_base": provider.base_url, "api_key": "none"}
+
+
+async def drained(function: Callable[..., Any], **arguments: Any) -> list[Any]:
+    """What a sync or async call gives: the chunks of its stream, or the answer alone."""
+    result = function(**arguments)
+    if inspect.isawaitable(result):
+        result = await result
+    if hasattr(type(result), "__anext__") and not hasattr(type(result), "__next__"):
+        return [chunk async for chunk in result]
+    if inspect.iscoroutinefunction(function) and hasattr(type(result), "__anext__"):
+        return [chunk async for chunk in result]
+    return list(result) if hasattr(type(result), "__next__") else [result]
+
+
+def only(tokenstream: Capture) -> Generation:
+    (generation,) = tokenstream.generations
+    return generation
+
+
+def pieces(generation: Generation) -> list[tuple[str, int]]:
+    """(kind, characters) of every event with content."""
+    kinds = [(event.attributes.get(signals.AT_KIND, "text"), event.attributes) for event in generation.tokens]
+    return [(kind, attributes[signals.AT_CHARS]) for kind, attributes in kinds if kind != "empty"]
+
+
+def usage(generation: Generation) -> dict[str, Any]:
+    names = {
+        "input": signals.USAGE_INPUT_TOKENS,
+        "output": signals.USAGE_OUTPUT_TOKENS,
+        "cached": signals.USAGE_CACHE_READ,
+        "reasoning": signals.USAGE_REASONING,
+        "source": signals.USAGE_SOURCE,
+    }
+    found = {short: generation.attributes.get(name) for short, name in names.items()}
+    return {short: value for short, value in found.items() if value is not None}
+
+
+def attempts(generation: Generation) -> list[tuple[int, str, str | None]]:
+    """(number, model, error) of each attempt."""
+    events = [event.attributes for event in generation.events if event.name == signals.ATTEMPT_EVENT]
+    return [(each[signals.AT_NUMBER], each[signals.AT_MODEL], each.get(signals.AT_ERROR_TYPE)) for each in events]

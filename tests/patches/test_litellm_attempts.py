@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import litellm
+import pytest
+from litellm_entries import QUESTION, at, attempts, drained, only, pieces
+
+from otel_tokenstream import signals
+from otel_tokenstream.demo.provider import Script
+
+if TYPE_CHECKING:
+    from otel_tokenstream.demo.provider import ScriptedProvider
+    from otel_tokenstream.testing import Capture
+
+# Not openai/: there its own client retries, below litellm.
+FAILING = Script(ending="http_error", status=500)
+LETTERS = Script(pieces=["a", "bc"], gap=0.002, response_model="letters-2")
+both_ways = pytest.mark.parametrize("name", ["completion", "acompletion"])
+streamed_or_not = pytest.mark.parametrize("stream", [True, False])
+
+
+@both_ways
+@streamed_or_not
+async def test_each_retry_is_an_attempt(
+    provider: ScriptedProvider, tokenstream: Capture, name: str, stream: bool
+) -> None:
+    """num_retries: one span with an event for each attempt, in its order, with its error."""
+    where = at(provider, {"letters": [FAILING, FAILING, LETTERS]})
+    call: dict[str, Any] = {"model": "deepseek/letters", "messages": QUESTION, "num_retries": 2, "stream": stream}
+    await drained(getattr(litellm, name), **call, **where)
+
+    generation = only(tokenstream)
+    assert generation.outcome == "completed"
+    assert generation.attributes[signals.ATTEMPTS] == len(provider.log.settled(3)) == 3
+    errors = [error for _, _, error in attempts(generation)]
+    assert errors[:2] == ["InternalServerError"] * 2
+    assert errors[2] is None
+
+
+async def test_an_attempt_has_its_own_times(provider: ScriptedProvider, tokenstream: Capture) -> None:
+    """The event stands at the attempt's start; its duration is that of the attempt and not of the call."""
+    where = at(provider, {"letters": [Script(ending="http_error", before_headers=0.2), LETTERS]})
+    call: dict[str, Any] = {"model": "deepseek/letters", "messages": QUESTION, "num_retries": 1}
+    await drained(litellm.acompletion, **call, **where)
+
+    first, second = (event for event in only(tokenstream).events if event.name == signals.ATTEMPT_EVENT)
+    assert first.attributes[signals.AT_DURATION_US] >= 200_000
+    assert second.attributes[signals.AT_OFFSET_US] >= first.attributes[signals.AT_DURATION_US]
+    apart = second.attributes[signals.AT_OFFSET_US] - first.attributes[signals.AT_OFFSET_US]
+    assert second.attributes[signals.AT_GAP_US] == pytest.approx(apart, abs=1)
+    assert second.at > first.at
+
+
+@both_ways
+async def test_a_fallback_is_an_attempt_at_another_model(
+    provider: ScriptedProvider, tokenstream: Capture, name: str
+) -> None:
+    """fallbacks=: the model asked for on the span, the one that answered beside it, each with its attempt."""
+    where = at(provider, {"broken": FAILING, "letters": LETTERS})
+    call: dict[str, Any] = {"model": "deepseek/broken", "messages": QUESTION, "fallbacks": ["hosted_vllm/letters"]}
+    # Streamed by a sync call, litellm itself falls back to a stream that cannot be read.
+    await drained(getattr(litellm, name), **call, stream=name == "acompletion", **where)
+
+    generation = only(tokenstream)
+    assert [model for _, model, _ in attempts(generation)] == ["broken", "letters"]
+    assert generation.attributes[signals.REQUEST_MODEL] == "broken"
+    assert generation.attributes[signals.RESPONSE_MODEL] == "letters-2"
+    assert generation.attributes[signals.PROVIDER_NAME] == "hosted_vllm"
+
+
+def test_a_call_that_succeeds_at_once_has_no_attempts(provider: ScriptedProvider, tokenstream: Capture) -> None:
+    """One attempt says nothing that the span does not say."""
+    litellm.completion(model="deepseek/letters", messages=QUESTION, **at(provider, {"letters": LETTERS}))
+
+    assert attempts(only(tokenstream)) == []
+    assert signals.ATTEMPTS not in only(tokenstream).attributes
+
+
+def test_very_many_attempts_keep_the_first_and_the_last(provider: ScriptedProvider, tokenstream: Capture) -> None:
+    """All are counted; the events stay within their budget."""
+    where = at(provider, {"letters": [*[FAILING] * 11, LETTERS]})
+    litellm.completion(model="deepseek/letters", messages=QUESTION, num_retries=11, **where)
+
+    assert only(tokenstream).attributes[signals.ATTEMPTS] == 12
+    assert [number for number, _, _ in attempts(only(tokenstream))] == [1, 2, 3, 4, 5, 6, 7, 12]
+
+
+# --- Router ------------------------------------------------------------------------------------
+
+
+def router(provider: ScriptedProvider, **models: Script | list[Script]) -> litellm.Router:
+    """A group of one deployment for each model; where one fails, the group ``letters`` answers."""
+    where = at(provider, {**models, "letters": LETTERS})
+    deployments = [
+        {"model_name": f"{model}-group", "litellm_params": {"model": f"deepseek/{model}", **where}}
+        for model in (*models, "letters")
+    ]
+    fallbacks = [{f"{model}-group": ["letters-group"]} for model in models]
+    return litellm.Router(model_list=deployments, fallbacks=fallbacks, num_retries=1, retry_after=0)
+
+
+@both_ways
+@streamed_or_not
+async def test_a_routers_retries_and_fallbacks_are_one_span(
+    provider: ScriptedProvider, tokenstream: Capture, name: str, stream: bool
+) -> None:
+    """The group that was asked for is the span's model; every deployment tried is an attempt."""
+    call: dict[str, Any] = {"model": "broken-group", "messages": QUESTION, "stream": stream}
+    await drained(getattr(router(provider, broken=FAILING), name), **call)
+
+    generation = only(tokenstream)
+    assert generation.name == "chat broken-group"
+    assert generation.outcome == "completed"
+    assert [model for _, model, _ in attempts(generation)] == ["broken", "broken", "letters"]
+    assert generation.attributes[signals.PROVIDER_NAME] == "deepseek"
+    assert generation.attributes[signals.SERVER_PORT] == provider.port
+
+
+async def test_a_sync_router_on_a_running_loop_is_one_span(provider: ScriptedProvider, tokenstream: Capture) -> None:
+    """litellm then works on a loop in a thread of its own, which does not know the caller's context."""
+    router(provider, broken=FAILING).completion("broken-group", QUESTION)
+
+    assert len(attempts(only(tokenstream))) == 3
+
+
+async def test_a_routers_text_completion_is_one_span(provider: ScriptedProvider, tokenstream: Capture) -> None:
+    """The same way in for every function of a router that asks a model."""
+    routed = router(provider, broken=FAILING)
+    await drained(routed.atext_completion, model="broken-group", prompt="Tides?", stream=True)
+
+    assert only(tokenstream).name == "text_completion broken-group"
+    assert pieces(only(tokenstream)) == [("text", 1), ("text", 2)]
+
+
+async def test_a_routers_embeddings_are_no_generation(provider: ScriptedProvider, tokenstream: Capture) -> None:
+    """They pass through the same method and are not ours."""
+    with pytest.raises(litellm.exceptions.BadRequestError):
+        await router(provider).aembedding("letters-group", input=["Tides?"])
+
+    assert tokenstream.generations == []
+
+
+@both_ways
+async def test_a_stream_that_breaks_before_content_is_continued_by_another(
+    provider: ScriptedProvider, tokenstream: Capture, name: str
+) -> None:
+    """An error under HTTP 200, and the router falls back: the break and the answer are both told, nothing twice.
+
+    Where litellm reads ahead before it returns the stream, both are attempts of one call.
+    Where it notices while the caller reads, the answer is a second generation: a span of its
+    own under the first, linked to it.
+    """
+    broken = Script(pieces=["a"], gap=0, ends_after=0, ending="error_frame")
+    call: dict[str, Any] = {"model": "broken-group", "messages": QUESTION, "stream": True}
+    chunks = await drained(getattr(router(provider, broken=broken), name), **call)
+
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "abc"
+    generations = tokenstream.generations
+    assert pieces(generations[-1]) == [("text", 1), ("text", 2)]
+    assert generations[-1].outcome == "completed"
+    if len(generations) == 1:
+        assert [error is None for _, _, error in attempts(generations[0])][-2:] == [False, True]
+    else:
+        before, after = generations
+        assert before.outcome == "failed"
+        assert before.attributes[signals.FINISH_REASONS] == ("error",)
+        assert after.parent is before.span
+        (link,) = after.span.links
+        assert link.context.span_id == before.span.context.span_id

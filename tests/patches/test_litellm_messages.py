@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from litellm_entries import QUESTION, at, drained, only, pieces, usage
+
+from otel_tokenstream import signals
+from otel_tokenstream.demo.provider import Script, Usage, reasoning, tool_call
+
+if TYPE_CHECKING:
+    from otel_tokenstream.demo.provider import ScriptedProvider
+    from otel_tokenstream.testing import Capture
+
+pytest.importorskip("mcp", reason="litellm's messages import it")
+import litellm
+
+MODEL = "claude-sonnet-4-5"
+MIXED = Script(
+    pieces=[reasoning("hm"), "abc", "d", tool_call('{"x":1}', name="f", call_id="c")],
+    gap=0.05,
+    usage=Usage(input=100, output=50, cached=40),
+)
+
+
+def asked(provider: ScriptedProvider, script: Script, **more: Any) -> dict[str, Any]:
+    where = {**at(provider, {MODEL: script}), "api_base": provider.address}
+    return {"model": f"anthropic/{MODEL}", "messages": QUESTION, "max_tokens": 99, **where, **more}
+
+
+async def test_native_bytes_are_one_span(provider: ScriptedProvider, tokenstream: Capture) -> None:
+    """litellm hands Anthropic's bytes on: content, reason and usage are read from the events in them."""
+    chunks = await drained(litellm.anthropic.messages.acreate, **asked(provider, MIXED, stream=True))
+
+    assert all(isinstance(chunk, bytes) for chunk in chunks)
+    generation = only(tokenstream)
+    assert pieces(generation)[:3] == [("reasoning", 2), ("text", 3), ("text", 1)]
+    assert sum(chars for kind, chars in pieces(generation) if kind == "tool_call") == 7
+    assert generation.attributes[signals.FINISH_REASONS] == ("tool_use",)
+    assert usage(generation) == {"input": 100, "output": 50, "cached": 40, "source": "provider"}
+    assert generation.attributes[signals.REQUEST_MAX_TOKENS] == 99
+
+
+async def test_a_plain_answer_is_one_span(provider: ScriptedProvider, tokenstream: Capture) -> None:
+    """Not streamed: a dictionary, read as such."""
+    await drained(litellm.anthropic.messages.acreate, **asked(provider, MIXED))
+
+    generation = only(tokenstream)
+    assert generation.outcome == "completed"
+    assert generation.attributes[signals.FINISH_REASONS] == ("tool_use",)
+    assert usage(generation) == {"input": 100, "output": 50, "cached": 40, "source": "provider"}
+
+
+async def test_bytes_bridged_from_chat_are_one_span(provider: ScriptedProvider, tokenstream: Capture) -> None:
+    """For another provider litellm makes Anthropic's events from a chat stream: still one call."""
+    where = at(provider, {"letters": Script(pieces=[reasoning("hm"), "abc"], gap=0.002)})
+    call = {"model": "groq/letters", "messages": QUESTION, "max_tokens": 99, "stream": True}
+    await drained(litellm.anthropic.messages.acreate, **call, **where)
+
+    assert provider.log.settled(1)[0].path == "/v1/chat/completions"
+    assert pieces(only(tokenstream)) == [("reasoning", 2), ("text", 3)]
+
+
+async def test_an_error_event_fails_the_call(provider: ScriptedProvider, tokenstream: Capture) -> None:
+    """The bytes carry an error and end as if all were well: the outcome is a failure."""
+    script = Script(pieces=["a", "b"], gap=0, ends_after=1, ending="error_frame", error_type="overloaded_error")
+    await drained(litellm.anthropic.messages.acreate, **asked(provider, script, stream=True))
+
+    assert only(tokenstream).outcome == "failed"
+    assert only(tokenstream).attributes[signals.ERROR_TYPE] == "overloaded_error"
+    assert pieces(only(tokenstream)) == [("text", 1)]
+
+
+async def test_the_callers_leaving_is_not_litellms_drain(provider: ScriptedProvider, tokenstream: Capture) -> None:
+    """litellm reads the rest of the answer for its own accounts after the caller has gone: the call was closed."""
+    script = Script(pieces=["a"] * 8, gap=0.05)
+    stream = await litellm.anthropic.messages.acreate(**asked(provider, script, stream=True))
+    await anext(aiter(stream))
+    await stream.aclose()
+
+    assert only(tokenstream).outcome == "closed"
+    assert only(tokenstream).attributes[signals.CHUNKS] == 1

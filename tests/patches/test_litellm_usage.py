@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import litellm
+import pytest
+from litellm_entries import QUESTION, at, drained, only, usage
+
+from otel_tokenstream import signals
+from otel_tokenstream.demo.provider import Script, Usage
+from otel_tokenstream.testing import capture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from otel_tokenstream.demo.provider import ScriptedProvider
+    from otel_tokenstream.testing import Capture
+
+COUNTED = Script(pieces=["a", "bc"], gap=0.002, usage=Usage(input=1000, output=500, cached=400))
+# gpt-4o in litellm's table: 2.5 USD for a million tokens of input, half of that for cached ones, 10 for output.
+COST = (600 * 2.5 + 400 * 1.25 + 500 * 10) / 1e6
+ENTRIES = ["completion", "acompletion", "text_completion", "atext_completion"]
+every_entry = pytest.mark.parametrize("name", ENTRIES)
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(litellm.CustomStreamWrapper, "_record_usage_only_chunk"),
+    reason="old versions of litellm cannot keep usage to themselves",
+)
+
+
+@pytest.fixture
+def asking() -> Iterator[Capture]:
+    with capture(request_usage=True) as captured:
+        yield captured
+
+
+async def chunks_of(provider: ScriptedProvider, name: str, script: Script, **more: Any) -> list[Any]:
+    prompt = {"prompt": "Tides?"} if "text" in name else {"messages": QUESTION}
+    asked = {"model": "openai/gpt-4o", "stream": True, **prompt, **at(provider, {"gpt-4o": script}), **more}
+    if "text" in name:
+        asked["model"] = "deepseek/gpt-4o"
+    chunks = await drained(getattr(litellm, name), **asked)
+    return [json.dumps({**chunk.model_dump(), "id": "", "created": 0}, default=str) for chunk in chunks]
+
+
+@every_entry
+@pytest.mark.parametrize("ending", ["natural", "none"])
+@pytest.mark.parametrize("options", [None, {"include_usage": True}, {"include_usage": False}])
+async def test_the_program_is_shown_what_it_asked_for(
+    provider: ScriptedProvider, name: str, ending: Any, options: dict[str, Any] | None
+) -> None:
+    """Asking for usage changes no chunk, adds none and leaves none out, whatever the program asked for."""
+    script = Script(pieces=["a", "bc"], gap=0.002, ending=ending, usage=Usage(input=1000, output=500))
+    more = {} if options is None else {"stream_options": options}
+    bare = await chunks_of(provider, name, script, **more)
+    with capture(request_usage=True):
+        ours = await chunks_of(provider, name, script, **more)
+
+    assert ours == bare
+
+
+@every_entry
+async def test_usage_is_reported_where_it_is_asked_for(provider: ScriptedProvider, asking: Capture, name: str) -> None:
+    """The request asks for usage, and the span has it."""
+    await chunks_of(provider, name, COUNTED)
+
+    request = json.loads(provider.log.settled(1)[0].body)
+    assert request["stream_options"] == {"include_usage": True}
+    assert usage(only(asking)) == {"input": 1000, "output": 500, "cached": 400, "reasoning": 0, "source": "provider"}
+
+
+async def test_a_program_that_forbids_it_is_obeyed(provider: ScriptedProvider, asking: Capture) -> None:
+    """include_usage=False is a wish as well: the request stays as it is."""
+    await chunks_of(provider, "acompletion", COUNTED, stream_options={"include_usage": False})
+
+    assert json.loads(provider.log.settled(1)[0].body)["stream_options"] == {"include_usage": False}
+    assert usage(only(asking)) == {}
+
+
+@pytest.mark.parametrize("name", ["completion", "acompletion"])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_cached_tokens_are_priced_as_such(
+    provider: ScriptedProvider, asking: Capture, name: str, stream: bool
+) -> None:
+    """The price of litellm's table, for streams as for plain answers, on the span and in the counter."""
+    call: dict[str, Any] = {"model": "openai/gpt-4o", "messages": QUESTION, "stream": stream}
+    await drained(getattr(litellm, name), **call, **at(provider, {"gpt-4o": COUNTED}))
+
+    assert only(asking).attributes[signals.COST_USD] == pytest.approx(COST)
+    (point,) = asking.metrics[signals.COST]
+    assert point.value == pytest.approx(COST)
+
+
+async def test_a_model_without_a_price_has_no_cost(provider: ScriptedProvider, asking: Capture) -> None:
+    """Nothing is invented, and no server asked for a price."""
+    await drained(
+        litellm.acompletion,
+        model="ollama_chat/not-in-the-table",
+        messages=QUESTION,
+        mock_response="a b c",
+        **at(provider, {}),
+    )
+
+    assert signals.COST_USD not in only(asking).attributes
+    assert provider.log.exchanges() == []
+
+
+@pytest.mark.parametrize("name", ["completion", "acompletion"])
+async def test_what_litellm_counted_is_marked_and_no_metric(
+    provider: ScriptedProvider, tokenstream: Capture, name: str
+) -> None:
+    """The program asked for usage and the provider gave none: litellm counts words, and the span says so."""
+    script = Script(pieces=["a", "bc"], gap=0.002, usage=None)
+    await chunks_of(provider, name, script, stream_options={"include_usage": True})
+
+    assert usage(only(tokenstream))["source"] == "estimated"
+    assert signals.COST_USD not in only(tokenstream).attributes
+    assert signals.TOKENS not in tokenstream.metrics
+    assert signals.TOKEN_USAGE not in tokenstream.metrics

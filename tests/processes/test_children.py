@@ -1,0 +1,94 @@
+"""Children of multiprocessing by every start method, forks in mid-stream, and greenlets."""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import zero_code
+from received import Receiver, environment, run
+
+from otel_tokenstream import signals
+from otel_tokenstream.demo.provider import Script
+
+if TYPE_CHECKING:
+    from otel_tokenstream.demo.provider import ScriptedProvider
+
+pytestmark = pytest.mark.timeout(200)
+
+
+@pytest.fixture(autouse=True)
+def scripts(provider: ScriptedProvider) -> None:
+    provider.scripts["short"] = Script(pieces=["a", "b", "c"], gap=0)
+    provider.scripts["slow"] = Script(pieces=["a", "b", "c"], gap=0.3)
+
+
+@pytest.mark.parametrize("start", multiprocessing.get_all_start_methods())
+@pytest.mark.parametrize("kind", ["process", "executor"])
+def test_children_of_multiprocessing_report_as_themselves(
+    start: str, kind: str, receiver: Receiver, provider: ScriptedProvider
+) -> None:
+    """Forked or started afresh, a child that flushes loses nothing and has an instance id of its own."""
+    done = subprocess.run(
+        [zero_code.COMMAND, sys.executable, str(Path(__file__).parent / "pools.py"), start, kind],
+        env=environment(receiver.address, PROVIDER=provider.base_url),
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert receiver.outcomes == ["completed"] * 4
+    assert receiver.streams() == {"completed": 4}
+    assert receiver.count(signals.TIME_TO_FIRST_TOKEN) == 4
+    if kind == "process":
+        assert len({span["instance"] for span in receiver.spans}) == 2
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+def test_a_fork_in_mid_stream(receiver: Receiver, provider: ScriptedProvider) -> None:
+    """The parent's open stream is the parent's; the child makes one of its own, and both exit by themselves."""
+    program = """
+import os, sys, streaming
+mine = streaming.opened("slow"); next(mine)
+child = os.fork()
+if child == 0:
+    streaming.read()
+    sys.exit()
+list(mine)
+_, status = os.waitpid(child, 0)
+sys.exit(status)
+"""
+    done = run(program, **environment(receiver.address, PROVIDER=provider.base_url))
+    assert done.returncode == 0, done.stderr
+    spans = receiver.spans
+    assert [span["attributes"][signals.OUTCOME] for span in spans] == ["completed", "completed"]
+    assert {span["name"] for span in spans} == {"chat slow", "chat short"}
+    assert len({span["instance"] for span in spans}) == 2
+    assert receiver.streams() == {"completed": 2}
+
+
+@pytest.mark.skipif(find_spec("gevent") is None, reason="gevent is not installed")
+def test_greenlets(receiver: Receiver, provider: ScriptedProvider) -> None:
+    """In a process patched by gevent, streams that run side by side are told apart."""
+    program = """
+import gevent, streaming
+jobs = [gevent.spawn(streaming.read, "slow") for _ in range(5)]
+gevent.joinall(jobs, raise_error=True)
+"""
+    variables = environment(
+        receiver.address,
+        PROVIDER=provider.base_url,
+        OTEL_PYTHON_AUTO_INSTRUMENTATION_EXPERIMENTAL_GEVENT_PATCH="patch_all",
+    )
+    done = run(program, **variables)
+    assert done.returncode == 0, done.stderr
+    assert "otel-tokenstream" not in done.stderr, done.stderr
+    assert receiver.outcomes == ["completed"] * 5
+    assert receiver.streams() == {"completed": 5}
+    assert all(span["attributes"]["tokenstream.gap.max_ms"] >= 200 for span in receiver.spans)

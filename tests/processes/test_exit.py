@@ -1,0 +1,129 @@
+"""Short scripts and signals: what was recorded leaves, and the collector's death is not the program's."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import zero_code
+from received import Receiver, environment, run
+
+from otel_tokenstream import signals
+from otel_tokenstream.demo.provider import Script
+
+if TYPE_CHECKING:
+    from otel_tokenstream.demo.provider import ScriptedProvider
+
+EXPORTER_TIMEOUT = 2
+"""Seconds; each of three exporters may take as many, one after the other."""
+
+
+@pytest.fixture(autouse=True)
+def scripts(provider: ScriptedProvider) -> None:
+    provider.scripts["short"] = Script(pieces=["a", "b", "c"], gap=0)
+    provider.scripts["hang"] = Script(pieces=["a", "b", "c"], gap=0, ending="hang")
+
+
+ENDS = {
+    "after the last chunk": ("streaming.read()", ["completed"]),
+    "inside the loop": ("for _ in streaming.opened(): raise SystemExit", ["abandoned"]),
+    "in threads of an executor": (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "with ThreadPoolExecutor(4) as threads: list(threads.map(streaming.read, ['short'] * 8))",
+        ["completed"] * 8,
+    ),
+    "with a daemon thread that reads": (
+        "import threading\n"
+        "stream = streaming.opened('hang'); next(stream)\n"
+        "threading.Thread(target=lambda: list(stream), daemon=True).start()",
+        ["abandoned"],
+    ),
+}
+
+
+@pytest.mark.parametrize("ending", ENDS)
+def test_a_script_that_exits_at_once_loses_nothing(
+    ending: str, receiver: Receiver, provider: ScriptedProvider
+) -> None:
+    """The exit handlers send the span, the counters and every gap."""
+    program, outcomes = ENDS[ending]
+    done = run("import streaming\n" + program, **environment(receiver.address, PROVIDER=provider.base_url))
+
+    assert done.returncode == 0, done.stderr
+    assert "otel-tokenstream" not in done.stderr, done.stderr
+    assert receiver.outcomes == outcomes
+    assert receiver.streams() == {outcomes[0]: len(outcomes)}
+    chunks = sum(span["attributes"][signals.CHUNKS] for span in receiver.spans)
+    assert receiver.count(signals.OPERATION_TIME_PER_OUTPUT_CHUNK) == chunks - len(outcomes)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_mid_stream(number: int, receiver: Receiver, provider: ScriptedProvider) -> None:
+    """Ctrl-C, and SIGTERM with a handler that exits, leave a cancelled stream with what had come."""
+    program = """
+import signal, sys, streaming
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+for chunk in streaming.opened("hang"):
+    print("chunk", flush=True)
+"""
+    process = subprocess.Popen(
+        [zero_code.COMMAND, sys.executable, "-c", program],
+        env=environment(receiver.address, PROVIDER=provider.base_url),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(number)
+    process.communicate(timeout=60)
+
+    assert receiver.outcomes == ["cancelled"]
+    assert receiver.streams() == {"cancelled": 1}
+
+
+@pytest.mark.parametrize("answers", ["refuses", "never answers"])
+def test_a_dead_collector_delays_the_exit_by_the_exporters_time_at_most(
+    answers: str, provider: ScriptedProvider
+) -> None:
+    """The exporter says once for each signal that it failed; we say nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = "http://127.0.0.1:{}".format(listening.getsockname()[1])
+        if answers == "refuses":
+            listening.close()
+        variables = environment(
+            address, PROVIDER=provider.base_url, OTEL_EXPORTER_OTLP_TIMEOUT=str(EXPORTER_TIMEOUT)
+        )
+        program = "import streaming, time; streaming.read(); print(time.monotonic())"
+        done = run(program, **variables)
+        took = time.monotonic() - float(done.stdout)
+
+    assert done.returncode == 0
+    assert took < 3 * EXPORTER_TIMEOUT + 2 + 5  # the drain of waiting gaps, and the interpreter's own way out
+    assert done.stderr.count("Failed to export spans batch") == 1
+    assert done.stderr.count("Failed to export metrics batch") == 1
+    assert "otel-tokenstream" not in done.stderr
+
+
+def test_waiting_gaps_delay_the_exit_by_two_seconds_at_most() -> None:
+    """Histogram records of gaps are worth no longer wait; the rest is let go."""
+    program = """
+import time
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from otel_tokenstream.core.generation import Request
+from otel_tokenstream.core.telemetry import telemetry_for
+from otel_tokenstream.settings import Settings
+telemetry = telemetry_for(Settings(), None, MeterProvider([InMemoryMetricReader()]))
+telemetry.start(Request("chat", "scripted", "test", stream=True)).end("completed")
+telemetry.instruments.backlog.add({}, {1200: 10**8}, 10**15, None)
+print(time.monotonic())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert time.monotonic() - float(done.stdout) < 4.5

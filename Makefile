@@ -10,6 +10,7 @@
 #   make check                             lint, format, types, layers, generated files
 #   make bench                             measurements, printed
 #   make docs                              the generated parts of the documentation
+#   make test-stack                        the bundled stack with its real components: see stack.mk
 #   make pins                              newest versions into the constraints files
 #   make clean
 
@@ -37,7 +38,7 @@ test-slow: .venv/test .venv/local browser
 test-oldest: .venv/oldest/ready
 	.venv/oldest/bin/python -m pytest tests/patches $(ARGS)
 
-check: .venv/dev
+check: .venv/dev check-dashboards
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
@@ -47,8 +48,13 @@ check: .venv/dev
 bench: .venv/test
 	@for script in benchmarks/*.py; do echo "== $$script"; .venv/bin/python "$$script" || exit 1; done
 
-docs: .venv/demo
+docs: .venv/test
 	.venv/bin/python docs/generate.py
+	.venv/bin/python tests/endings/page.py
+
+include stack.mk
+dashboards check-dashboards stack-binaries test-stack: override PYTHON := .venv/bin/python
+dashboards check-dashboards stack-binaries test-stack: .venv/test
 
 # --- Environments ------------------------------------------------------------------------------
 
@@ -63,9 +69,12 @@ docs: .venv/demo
 	echo 'No Python 3.10 or newer with its venv module was found. Install one (on Debian and Ubuntu:' >&2; \
 	echo 'apt-get install python3 python3-venv), or name one: make PYTHON=/path/to/python3' >&2; exit 1
 
+test_includes := .venv/demo
+dev_includes := .venv/demo .venv/test
+
 .venv/demo .venv/test .venv/dev: .venv/%: .venv/made pyproject.toml constraints.txt
 	@echo 'Installing into .venv what "$*" needs; the first time takes some minutes'
-	@$(INSTALL) --editable '.[$*]' && touch $@
+	@$(INSTALL) --editable '.[$*]' && touch $@ $($*_includes)
 
 # llama.cpp is built once and kept. Not tuned to this processor, so that the wheel also runs on another.
 .venv/local: .venv/made pyproject.toml constraints.txt
@@ -85,7 +94,7 @@ docs: .venv/demo
 	@echo 'Installing the oldest versions into .venv/oldest'
 	@rm -rf .venv/oldest && .venv/bin/python -m venv .venv/oldest
 	@.venv/oldest/bin/python -m pip install --quiet --disable-pip-version-check \
-	  --constraint constraints-oldest.txt --editable '.[test]' && touch $@
+	  --constraint constraints-oldest.txt --editable '.[demo]' pytest pytest-asyncio pytest-timeout && touch $@
 
 browser:
 	@if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; then \
@@ -99,14 +108,13 @@ browser:
 	  fi; \
 	fi
 
-# For every supported Python at once; both files are for pip, which knows the markers in them.
+# For every supported Python at once: pip knows the markers in these files.
+COMPILE = .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 --no-python-downloads \
+  --no-annotate --no-emit-index-url --custom-compile-command 'make pins' pyproject.toml
 pins: .venv/made
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
-	.venv/bin/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-annotate \
-	  --custom-compile-command 'make pins' --extra dev --extra local --upgrade pyproject.toml --output-file constraints.txt
-	.venv/bin/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-annotate \
-	  --custom-compile-command 'make pins' --extra test --resolution lowest-direct --upgrade pyproject.toml \
-	  --output-file constraints-oldest.txt
+	$(COMPILE) --extra dev --extra local --output-file constraints.txt
+	$(COMPILE) --extra demo --resolution lowest-direct --output-file constraints-oldest.txt
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info

@@ -15,4 +15,4 @@ stack-binaries: ## Build the Collector, Prometheus, Loki and Alertmanager for th
 	$(PYTHON) tests/stack/binaries.py
 
 test-stack: check-dashboards stack-binaries ## Run the shipped configuration on the real components
-	$(PYTHON) -m pytest tests/stack -ra
+	$(PYTHON) -m pytest tests/stack -ra -s --durations=5

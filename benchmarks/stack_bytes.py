@@ -102,7 +102,7 @@ def stored(directory, kind, message, spans):
     home.mkdir()
     with Children(home) as children:
         stack = servers.Stack(home, children)
-        name, process, path = stack._tempo()
+        name, process, path = stack.start_tempo()
         children.ready(name, process, f"{stack.url(name)}{path}", within=120)
         collector = stack.collector("collector", *(servers.LAYERS / f"{layer}.yaml" for layer in ("base", "local")))
         request = otlp.ExportTraceServiceRequest.FromString(batch(message, spans).SerializeToString())

@@ -37,11 +37,11 @@ RATES = (50, 100, 200, 400, 800, 1600, 3200)
 # The container's limit, which percentages of this machine's memory would not give.
 LIMITED = "processors: {memory_limiter: {limit_mib: 410, spike_limit_mib: 100}}\n"
 COUNTERS = {
-    "refused": "sum(otelcol_receiver_refused_spans_total) + sum(otelcol_receiver_refused_log_records_total)",
-    "not queued": "sum(otelcol_exporter_enqueue_failed_spans_total) or sum(otelcol_exporter_enqueue_failed_log_records_total)",
-    "not sent": "sum(otelcol_exporter_send_failed_spans_total) or sum(otelcol_exporter_send_failed_log_records_total)",
-    "Tempo discarded": "sum(tempo_discarded_spans_total)",
-    "Loki discarded": "sum(loki_discarded_samples_total)",
+    "refused": "otelcol_receiver_refused_(spans|log_records)_total",
+    "not queued": "otelcol_exporter_enqueue_failed_(spans|log_records)_total",
+    "not sent": "otelcol_exporter_send_failed_(spans|log_records)_total",
+    "Tempo discarded": "tempo_discarded_spans_total",
+    "Loki discarded": "loki_discarded_samples_total",
 }
 
 
@@ -140,16 +140,14 @@ def main():
             lost = {name: value for name, text in COUNTERS.items() if (value := _value(stack, text))}
             rss = int(Path(f"/proc/{collector.process.pid}/statm").read_text().split()[1]) * 4096 / 1e6
             missing = expected - received
-            print(
-                f"{rate:9} {sent:6} {took:6.1f} {rss:10.0f} {received:14.0f}  {lost} {sender.errors} missing {missing:.0f}",
-                flush=True,
-            )
+            measured = f"{rate:9} {sent:6} {took:6.1f} {rss:10.0f} {received:14.0f}"
+            print(f"{measured}  {lost} {sender.errors} missing {missing:.0f}", flush=True)
             if lost or sender.errors or missing > 0 or took > 1.5 * arguments.seconds:
                 break
 
 
 def _value(stack, text):
-    return sum(value for _, value in promql(stack.url("prometheus"), text))
+    return sum(value for _, value in promql(stack.url("prometheus"), f'{{__name__=~"{text}"}}'))
 
 
 def _counter(text, name):

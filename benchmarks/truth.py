@@ -19,6 +19,8 @@ from itertools import pairwise
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
+import litellm
+
 from otel_tokenstream import signals
 from otel_tokenstream.testing import capture
 
@@ -56,8 +58,6 @@ def main() -> None:
 
 def read(address, model, keep=None):
     """Read one stream and return its generation; ``keep`` says how long the caller keeps a chunk, in s."""
-    import litellm
-
     about = {"api_base": f"{address}/v1", "api_key": "none", "stream": True}
     with capture(event_budget=1024) as captured:
         stream = litellm.completion(f"openai/{model}", [{"role": "user", "content": "Why?"}], **about)

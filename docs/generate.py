@@ -136,8 +136,10 @@ def signals_page() -> str:
 
 
 def default(setting: Setting) -> str:
-    value = str(setting.default).lower() if isinstance(setting.default, bool) else f"{setting.default}"
-    return f"`{value}` {setting.unit}".rstrip()
+    if setting.default is None or setting.default == frozenset():
+        return "none"
+    value = str(setting.default).lower() if isinstance(setting.default, bool) else setting.default
+    return f"{code(value)} {setting.unit}".rstrip()
 
 
 def settings_short() -> str:

@@ -67,6 +67,19 @@ def _boolean() -> tuple[str, Callable[[object], bool]]:
     return "true or false", check
 
 
+def _several(*values: str) -> tuple[str, Callable[[object], frozenset[str]]]:
+    def check(value: object) -> frozenset[str]:
+        names = value.split(",") if isinstance(value, str) else value
+        if not isinstance(names, (list, tuple, set, frozenset)):
+            raise TypeError
+        found = frozenset(str(name).strip().lower() for name in names if str(name).strip())
+        if not found <= set(values):
+            raise ValueError
+        return found
+
+    return "any of " + ", ".join(values) + ", separated by commas", check
+
+
 def _whole(highest: int) -> tuple[str, Callable[[object], int]]:
     def check(value: object) -> int:
         number = int(value.strip()) if isinstance(value, str) else value
@@ -211,6 +224,12 @@ class Settings:
         _boolean(),
         "Ask providers to report the usage of every stream; the program is not shown what it did not ask for",
     )
+    proxy_attributes: frozenset[str] = _setting(
+        frozenset(),
+        environment.OTEL_TOKENSTREAM_PROXY_ATTRIBUTES,
+        _several("team", "key_alias", "end_user"),
+        "What litellm's proxy server knows of its caller that may stand on spans; nothing else of it ever does",
+    )
     model_limit: int = _setting(
         100,
         environment.OTEL_TOKENSTREAM_MODEL_LIMIT,
@@ -340,6 +359,7 @@ class Configuration:
     chunk_metrics: bool | None = None
     fields: bool | None = None
     request_usage: bool | None = None
+    proxy_attributes: str | None = None
     model_limit: int | None = None
     capture_content: str | None = None
     content_limit: int | None = None

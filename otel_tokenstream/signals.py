@@ -185,6 +185,13 @@ FINISH_REASON_SYNTHETIC = _span(
     "tokenstream.finish_reason.synthetic", "boolean", "True when the library invented the finish reason"
 )
 COST_USD = _span("tokenstream.cost_usd", "double", "Cost by the library's price table", "USD")
+TEAM = _span("tokenstream.litellm.team", "string", "Team of the caller of litellm's proxy, where the setting allows it")
+KEY_ALIAS = _span(
+    "tokenstream.litellm.key_alias", "string", "Name of the key the proxy was called with, where the setting allows it"
+)
+END_USER = _span(
+    "tokenstream.litellm.end_user", "string", "User the proxy was told the call is for, where the setting allows it"
+)
 EVENT_MERGED = _span(
     "tokenstream.event.merged", "int", "Chunks that share a token event with others, to stay in the budget", "{chunk}"
 )

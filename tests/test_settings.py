@@ -26,6 +26,7 @@ CASES: dict[str, tuple[Any, str, Any, str, str]] = {
     "chunk_metrics": (True, "false", False, "off", "true or false"),
     "fields": (True, "0", False, "2", "true or false"),
     "request_usage": (False, "1", True, "yes", "true or false"),
+    "proxy_attributes": (frozenset(), "team, End_User", frozenset({"team", "end_user"}), "key", "any of team, key_alias, end_user"),
     "model_limit": (100, "0", 0, "1e3", "a whole number from 0 to 100000"),
     "capture_content": ("NO_CONTENT", "span_only", "SPAN_ONLY", "true", "one of NO_CONTENT, SPAN_ONLY, EVENT_ONLY"),
     "content_limit": (16_384, "100", 100, "1.5", "a whole number from 0 to 16777216"),

@@ -18,7 +18,7 @@ from otel_tokenstream import signals
 
 PACKAGE = Path(signals.__file__).parent
 # Where telemetry is made, as opposed to read.
-MAKERS = [path for folder in ("core", "patches", "fields", "live") for path in (PACKAGE / folder).glob("*.py")]
+MAKERS = [path for folder in ("core", "patches", "fields", "live") for path in (PACKAGE / folder).rglob("*.py")]
 HISTOGRAMS = [metric for metric in signals.METRICS.values() if metric.kind == "histogram"]
 
 # In the conventions' own repository since the conventions package stopped following it.

@@ -62,10 +62,9 @@ ROWS = (
             ),
             Panel("Tail sampling", HEALTH["sampled"], "Traces a second by decision.", unit="cps"),
             Panel(
-                "Dropped before a decision",
-                HEALTH["too_early"],
-                "More traces open than num_traces: raise it, or add gateways.",
-                look=_BARS,
+                "Traces without a decision",
+                HEALTH["undecided"],
+                "At num_traces (20,000 as shipped) the oldest are dropped: raise it, or add gateways.",
             ),
         ),
     ),

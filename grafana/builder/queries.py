@@ -356,10 +356,11 @@ HEALTH: dict[str, tuple[Query, ...]] = {
             quiet=_NO_SAMPLING,
         ),
     ),
-    "too_early": (
+    # Not the counter of traces dropped too early: under span-ingest it counts those kept at once.
+    "undecided": (
         Query(
-            increase("otelcol_processor_tail_sampling_sampling_trace_dropped_too_early_total", ""),
-            "dropped before a decision",
+            "max by (service_instance_id) (otelcol_processor_tail_sampling_sampling_traces_on_memory)",
+            "{{service_instance_id}}",
             quiet=_NO_SAMPLING,
         ),
     ),

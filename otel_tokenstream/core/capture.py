@@ -10,7 +10,7 @@ from otel_tokenstream.core.redaction import kept_for
 from otel_tokenstream.core.timeline import TEXT, TOOL_CALL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from otel_tokenstream.core.generation import Recorder
     from otel_tokenstream.core.redaction import Hook
@@ -90,6 +90,9 @@ class Captured(Generation):
     def text(self, asked: int, arrived: int, text: str) -> None:
         super().text(asked, arrived, text)
         self.transcript.add(0, TEXT, 0, text)
+
+    def plain_text(self) -> Callable[[int, int, str], object]:
+        return self.text
 
     def generated(self, asked: int, arrived: int, kind: str, text: str, choice: int = 0) -> None:
         super().generated(asked, arrived, kind, text, choice)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from otel_tokenstream.core import open_calls
-from otel_tokenstream.core.guard import fault
+from otel_tokenstream.core.guard import fault, guarded
 from otel_tokenstream.core.text import repaired
 from otel_tokenstream.core.timeline import EMPTY, TEXT, TOOL_CALL, Row, Timeline
 
@@ -25,6 +25,7 @@ OUTCOMES = (COMPLETED, FAILED, CANCELLED, CLOSED, ABANDONED)
 # Rows wait in a small block before they are folded into the timeline: a block is cheaper than
 # its rows one by one, and a small one keeps an open stream small.
 _BLOCK = 16
+_RUN = 3 * 32
 FIELDS_KEPT = 32
 ATTEMPTS_KEPT = 8
 
@@ -126,6 +127,7 @@ class Generation:
         "_last_read",
         "_live",
         "_milestones_left",
+        "_run",
         "_tool_call",
         "anchor",
         "asked",
@@ -161,6 +163,8 @@ class Generation:
         self.timeline = timeline
         self.context = context
         self._block: MutableSequence[Row] = []
+        # Chunks of plain text, three numbers each: asked, arrived, characters. Newer than the block.
+        self._run: list[int] = []
         self._last_read: tuple[int, int, bool] | None = None
         self._live = recorder.live
         self.observed = recorder.observed
@@ -196,6 +200,8 @@ class Generation:
     def chunk(self, asked: int, arrived: int, kind: str, chars: int, field: str | None, text: str | None) -> None:
         """Take one chunk; a further row of the same chunk, for another field of it, has ``asked`` 0."""
         block = self._block
+        if self._run:
+            self._fold_run(keep=0)
         if self._milestones_left or field is not None:
             self._milestones(arrived, kind, field)
         row = (asked, arrived, kind, chars, field, text)
@@ -208,14 +214,7 @@ class Generation:
     def text(self, asked: int, arrived: int, text: str) -> None:
         """Take one chunk of visible text and find the fields it belongs to."""
         if self.parser is None:
-            kept = text if self._keep_text else None
-            if self._milestones_left or self._live is not None:
-                self.chunk(asked, arrived, TEXT, len(text), None, kept)
-                return
-            block = self._block
-            block.append((asked, arrived, TEXT, len(text), None, kept))
-            if len(block) >= _BLOCK:
-                self._fold()
+            self.chunk(asked, arrived, TEXT, len(text), None, text if self._keep_text else None)
             return
         try:
             pieces = self.parser.feed(text)
@@ -229,6 +228,19 @@ class Generation:
         for name, piece in pieces:
             self.chunk(asked, arrived, TEXT, len(piece), name, piece if self._keep_text else None)
             asked = 0
+
+    def plain_text(self) -> Callable[[int, int, str], object]:
+        """Return what takes a chunk of text from now on: the shortest way there is for this call."""
+        if self.parser is not None or self._keep_text or self._live is not None or self._milestones_left:
+            return self.text
+        run, fold = self._run, self._fold_run
+
+        def take(asked: int, arrived: int, text: str) -> None:
+            run.extend((asked, arrived, len(text)))
+            if len(run) >= _RUN:
+                fold()
+
+        return take
 
     def generated(self, asked: int, arrived: int, kind: str, text: str, choice: int = 0) -> None:
         """Take one chunk of other content: reasoning, a refusal, text of a further choice."""
@@ -278,11 +290,8 @@ class Generation:
         if error is not None and self.outcome == FAILED:
             self.error_type = type(error).__qualname__
         # What one step cannot do must not keep the next one from ending the span.
-        for step in (self._close_timeline, lambda: self.recorder.finish(self)):
-            try:
-                step()
-            except Exception as problem:  # noqa: BLE001  # ours, not the user's
-                fault("the end of a stream", problem)
+        guarded(self._close_timeline)()
+        guarded(self.recorder.finish)(self)
         # A caller may read on after an error: what comes then goes nowhere.
         self._block, self._live, self._milestones_left, self.parser = _NOWHERE, None, False, None
 
@@ -319,11 +328,27 @@ class Generation:
             del block[:newest]
             self.timeline.extend(rows)
 
+    def _fold_run(self, *, keep: int = 3) -> None:
+        """Fold the run but for the numbers to keep: those of its newest chunk, which may turn out to be the last."""
+        run, timeline = self._run, self.timeline
+        if self._block:
+            timeline.extend(self._block)
+            self._block.clear()
+        length = len(run) - keep
+        if length > 0:
+            timeline.extend_run(run[0:length:3], run[1:length:3], run[2:length:3])
+            del run[:length]
+
     def _close_timeline(self) -> None:
         if self.parser is not None and self._block:
             arrived = self._block[-1][1]
             for name, piece in self.parser.finish():
                 self.chunk(0, arrived, TEXT, len(piece), name, piece if self._keep_text else None)
+        if self._run:
+            self._fold_run()
+            asked, arrived, chars = self._run
+            self._run.clear()
+            self._block = [(asked, arrived, TEXT, chars, None, None)]
         self._fold()
         self.timeline.close(self._block)
         self._block = []

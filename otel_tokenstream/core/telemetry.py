@@ -19,7 +19,7 @@ from otel_tokenstream.core import open_calls, ownership, summary
 from otel_tokenstream.core.capture import Captured
 from otel_tokenstream.core.content import span_attributes
 from otel_tokenstream.core.generation import FAILED, Generation, Request
-from otel_tokenstream.core.guard import fault, guarded
+from otel_tokenstream.core.guard import guarded
 from otel_tokenstream.core.instruments import Instruments
 from otel_tokenstream.core.live_log import LiveLog
 from otel_tokenstream.core.redaction import kept_for
@@ -244,10 +244,7 @@ class Recorder:
             self._end_span,
             self._record_metrics,
         ):
-            try:
-                step(call)
-            except Exception as problem:  # noqa: BLE001  # ours, not the user's
-                fault(f"recording a call: {step.__name__}", problem)
+            guarded(step)(call)
 
     def _close_log(self, call: Generation) -> None:
         if self.live is not None:

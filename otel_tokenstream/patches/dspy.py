@@ -1,7 +1,7 @@
 """DSPy: spans for modules, the output fields of a program, and context into its worker threads.
 
 Model calls are seen where they are made: by ``patches/lm15.py`` on DSPy's own engine, by
-``patches/litellm.py`` on litellm.
+``patches/litellm`` on litellm.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ from otel_tokenstream.core.timeline import Timeline
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from typing_extensions import Self
+
 
 class Ends:
     """A recorder that only collects what ended."""
@@ -75,13 +77,13 @@ class Pull:
     async def aclose(self) -> None:
         self.closed += 1
 
-    def __enter__(self) -> Pull:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    async def __aenter__(self) -> Pull:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

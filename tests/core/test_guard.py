@@ -39,10 +39,10 @@ def test_a_guarded_function_returns_nothing_instead_of_raising(caplog: Any) -> N
 
 def test_a_fault_is_logged_once_for_its_place_and_class(caplog: Any) -> None:
     """Another place or another class is another message: a warning with the class and where in our code."""
-    for where in ("the first place", "the first place", "the second place"):
-        try:
-            fail()
-        except Ours as problem:
+    try:
+        fail()
+    except Ours as problem:
+        for where in ("the first place", "the first place", "the second place"):
             fault(where, problem)
 
     messages = [record.getMessage() for record in caplog.records]
@@ -100,7 +100,7 @@ def test_a_fault_in_a_hook_is_counted_and_costs_no_span(
     call.asked = 0
     text = "a" * 50
 
-    assert "".join(streams.proxy(letters(text), call, lambda *row: call.text(*row))) == text
+    assert "".join(streams.proxy(letters(text), call, call.text)) == text
 
     (generation,) = captured.generations
     assert generation.outcome == "completed"

@@ -412,7 +412,7 @@ def test_a_fault_in_reading_or_closing_never_reaches_the_caller(ends: Ends, brok
     """The caller's loop sees its chunks whatever our readers do, and the call ends with its outcome."""
 
     def fail(*_: Any) -> None:
-        raise RuntimeError("ours")
+        raise RuntimeError
 
     call = ends.call()
     stream = proxy(letters(), call, fail if broken == "read" else call.text, fail if broken == "close" else None)

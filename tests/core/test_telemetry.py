@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import tracemalloc
-import tracemalloc
 from collections import Counter
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -264,7 +264,7 @@ def test_offsets_give_the_finer_picture_where_events_were_merged(record: Record)
     offsets = long[signals.OFFSETS_US]
     assert 30 <= len(offsets) <= 256
     assert offsets[0] == 10_000
-    assert len({later - earlier for earlier, later in zip(offsets, offsets[1:], strict=False)}) == 1
+    assert len({later - earlier for earlier, later in pairwise(offsets)}) == 1
 
 
 @pytest.mark.parametrize("model", ["gpt", "m" * 500, "ü" * 300])

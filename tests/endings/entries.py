@@ -16,7 +16,7 @@ TIMEOUT = 0.15  # seconds a read may last in the endings that time out
 
 @dataclass(frozen=True)
 class Entry:
-    """``opener`` takes a provider and a read time-out and returns what opens a stream, a coroutine function if async."""
+    """``opener`` takes a provider and a read time-out; what it returns opens a stream, as a coroutine if async."""
 
     name: str
     library: str
@@ -66,10 +66,10 @@ def _litellm_async(provider: ScriptedProvider, timeout: float) -> Callable[[], A
 @cache
 def _lm15(engine: str, base_url: str, timeout: float) -> tuple[Any, Any]:
     """An engine, kept because it loads the machine's certificates, and a request for it."""
-    from dspy.clients.engines import lm15_engine
-    from dspy._vendor.lm15.router import RouterConfig
     from dspy._vendor.lm15 import Timeouts
+    from dspy._vendor.lm15.router import RouterConfig
     from dspy._vendor.lm15.types import Message, Request
+    from dspy.clients.engines import lm15_engine
 
     config = RouterConfig(
         env={},

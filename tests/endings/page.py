@@ -35,7 +35,7 @@ def page() -> str:
 
 
 def _cell(ending: Ending, entry: Entry) -> str:
-    return ending.expected(entry)[0] if ending.exists_for(entry) else "–"
+    return ending.expected(entry)[0] if ending.exists_for(entry) else "-"
 
 
 if __name__ == "__main__":

@@ -70,7 +70,8 @@ def in_stream(program: Any, *, question: str = QUESTION, field: str = "answer") 
 # --- Spans -------------------------------------------------------------------------------------
 
 
-def test_a_module_is_the_parent_of_its_model_call(lm: Any, tokenstream: Capture) -> None:
+@pytest.mark.usefixtures("lm")
+def test_a_module_is_the_parent_of_its_model_call(tokenstream: Capture) -> None:
     """Predict has a span with its signature, and below it one generation, on both engines."""
     dspy.Predict("question -> answer")(question=QUESTION)
 
@@ -82,21 +83,24 @@ def test_a_module_is_the_parent_of_its_model_call(lm: Any, tokenstream: Capture)
     assert generation.attributes[signals.USAGE_OUTPUT_TOKENS] > 10
 
 
-def test_nested_modules_nest(lm: Any, tokenstream: Capture) -> None:
+@pytest.mark.usefixtures("lm")
+def test_nested_modules_nest(tokenstream: Capture) -> None:
     """ChainOfThought holds a Predict, which holds the call."""
     dspy.ChainOfThought("question -> answer")(question=QUESTION)
 
     assert tree(tokenstream) == [("ChainOfThought", None), ("Predict", "ChainOfThought"), ("chat test", "Predict")]
 
 
-async def test_acall_has_the_same_tree(lm: Any, tokenstream: Capture) -> None:
+@pytest.mark.usefixtures("lm")
+async def test_acall_has_the_same_tree(tokenstream: Capture) -> None:
     """Async programs have the spans of sync ones."""
     await dspy.ChainOfThought("question -> answer").acall(question=QUESTION)
 
     assert tree(tokenstream) == [("ChainOfThought", None), ("Predict", "ChainOfThought"), ("chat test", "Predict")]
 
 
-async def test_asyncify_keeps_the_parent(lm: Any, tokenstream: Capture) -> None:
+@pytest.mark.usefixtures("lm")
+async def test_asyncify_keeps_the_parent(tokenstream: Capture) -> None:
     """A program moved into a worker thread stays under the span it was called in."""
     tracer = tokenstream.tracer_provider.get_tracer("program")
     with tracer.start_as_current_span("request"):
@@ -105,7 +109,8 @@ async def test_asyncify_keeps_the_parent(lm: Any, tokenstream: Capture) -> None:
     assert tree(tokenstream) == [("request", None), ("Predict", "request"), ("chat test", "Predict")]
 
 
-def test_react_shows_every_step(lm: Any, tokenstream: Capture) -> None:
+@pytest.mark.usefixtures("lm")
+def test_react_shows_every_step(tokenstream: Capture) -> None:
     """Each turn of an agent is a predictor with a call below it, all under the agent."""
     dspy.ReAct("question -> answer", tools=[look_up], max_iters=3)(question="Is it raining in Bergen?")
 
@@ -117,7 +122,8 @@ def test_react_shows_every_step(lm: Any, tokenstream: Capture) -> None:
     assert {generation.outcome for generation in tokenstream.generations} == {"completed"}
 
 
-def test_parallel_programs_keep_their_parent(lm: Any, tokenstream: Capture) -> None:
+@pytest.mark.usefixtures("lm")
+def test_parallel_programs_keep_their_parent(tokenstream: Capture) -> None:
     """dspy.Parallel runs in threads: every program is under the span that was current."""
     program = dspy.Predict("question -> answer")
     tracer = tokenstream.tracer_provider.get_tracer("program")
@@ -131,7 +137,8 @@ def test_parallel_programs_keep_their_parent(lm: Any, tokenstream: Capture) -> N
     assert spans.count(("chat test", "Predict")) == 8
 
 
-def test_streamify_streams_the_call(lm: Any, tokenstream: Capture) -> None:
+@pytest.mark.usefixtures("lm")
+def test_streamify_streams_the_call(tokenstream: Capture) -> None:
     """Under streamify the model call is a stream with chunks, below the program's modules."""
     in_stream(dspy.ChainOfThought("question -> answer"))
 
@@ -142,7 +149,8 @@ def test_streamify_streams_the_call(lm: Any, tokenstream: Capture) -> None:
     assert generation.attributes[signals.TIME_TO_FIRST_TOKEN_MS] >= 0
 
 
-async def test_async_streamify_streams_the_call(lm: Any, tokenstream: Capture) -> None:
+@pytest.mark.usefixtures("lm")
+async def test_async_streamify_streams_the_call(tokenstream: Capture) -> None:
     """The same for async streamify."""
     program = dspy.streamify(
         dspy.ChainOfThought("question -> answer"), stream_listeners=[dspy.streaming.StreamListener("answer")]
@@ -154,7 +162,8 @@ async def test_async_streamify_streams_the_call(lm: Any, tokenstream: Capture) -
     assert tokenstream.generations[0].outcome == "completed"
 
 
-def test_leaving_an_async_stream_early_ends_its_span(lm: Any, tokenstream: Capture) -> None:
+@pytest.mark.usefixtures("lm")
+def test_leaving_an_async_stream_early_ends_its_span(tokenstream: Capture) -> None:
     """A caller that breaks out and closes the stream leaves one ended span, with the chunks that came."""
     program = dspy.streamify(
         dspy.Predict("question -> answer"), stream_listeners=[dspy.streaming.StreamListener("answer")]
@@ -194,7 +203,8 @@ def test_both_engines_have_the_same_tree(provider: ScriptedProvider) -> None:
 
 
 @pytest.mark.parametrize("adapter", [dspy.ChatAdapter, dspy.JSONAdapter, dspy.XMLAdapter])
-def test_fields_rebuilt_from_events_are_the_predictions(lm: Any, adapter: Any) -> None:
+@pytest.mark.usefixtures("lm")
+def test_fields_rebuilt_from_events_are_the_predictions(adapter: Any) -> None:
     """With content on, the text of each field's events is the field of the prediction, on every adapter."""
     with capture(capture_content="EVENT_ONLY", event_budget=1024) as captured, dspy.context(adapter=adapter()):
         prediction = in_stream(dspy.ChainOfThought("question -> answer"))
@@ -205,7 +215,8 @@ def test_fields_rebuilt_from_events_are_the_predictions(lm: Any, adapter: Any) -
     assert {point.attributes[signals.AT_FIELD] for point in metrics} == {"reasoning", "answer"}
 
 
-def test_fields_can_be_switched_off(lm: Any) -> None:
+@pytest.mark.usefixtures("lm")
+def test_fields_can_be_switched_off() -> None:
     """Without field attribution chunks are text of no field."""
     with capture(fields=False, capture_content="EVENT_ONLY") as captured:
         in_stream(dspy.ChainOfThought("question -> answer"))
@@ -217,7 +228,8 @@ def test_fields_can_be_switched_off(lm: Any) -> None:
 # --- What the program gets -----------------------------------------------------------------------
 
 
-def test_predictions_are_those_of_the_uninstrumented_run(lm: Any, provider: ScriptedProvider) -> None:
+@pytest.mark.usefixtures("lm")
+def test_predictions_are_those_of_the_uninstrumented_run(provider: ScriptedProvider) -> None:
     """Same fields, same request bytes."""
 
     def ask() -> Any:
@@ -232,12 +244,13 @@ def test_predictions_are_those_of_the_uninstrumented_run(lm: Any, provider: Scri
 
 
 @pytest.mark.parametrize("status", [401, 429, 500])
-def test_provider_errors_reach_the_program_as_they_are(lm: Any, provider: ScriptedProvider, status: int) -> None:
+@pytest.mark.usefixtures("lm")
+def test_provider_errors_reach_the_program_as_they_are(provider: ScriptedProvider, status: int) -> None:
     """Class and message are those without us; the generation and its modules say what failed."""
     provider.scripts["test"] = Script(ending="http_error", status=status)
 
     def ask() -> tuple[type[BaseException], str]:
-        with pytest.raises(Exception) as raised:  # noqa: B017, PT011  # each engine has its own
+        with pytest.raises(Exception) as raised:  # noqa: PT011  # each engine has its own
             dspy.Predict("question -> answer")(question=QUESTION)
         return type(raised.value), str(raised.value)
 
@@ -252,7 +265,8 @@ def test_provider_errors_reach_the_program_as_they_are(lm: Any, provider: Script
     assert captured.generations
 
 
-def test_modules_can_be_copied_pickled_and_saved(lm: Any, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("lm")
+def test_modules_can_be_copied_pickled_and_saved(tmp_path: Path) -> None:
     """An instrumented program is as portable as a bare one, with bound methods kept on it too."""
     with capture() as captured:
         program = dspy.ChainOfThought("question -> answer")
@@ -267,7 +281,8 @@ def test_modules_can_be_copied_pickled_and_saved(lm: Any, tmp_path: Path) -> Non
     assert len(captured.generations) == 4
 
 
-def test_uninstrumenting_restores_identity(lm: Any) -> None:
+@pytest.mark.usefixtures("lm")
+def test_uninstrumenting_restores_identity() -> None:
     """Classes have their own functions again, and nothing is recorded."""
     from dspy.clients.engines import lm15_engine
 

@@ -17,8 +17,6 @@ from otel_tokenstream.demo.provider import NO_CHOICES, Piece, Script, Usage, rea
 from otel_tokenstream.testing import capture
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from otel_tokenstream.demo.provider import ScriptedProvider
     from otel_tokenstream.testing import Capture
 

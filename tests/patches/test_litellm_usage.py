@@ -40,7 +40,10 @@ async def chunks_of(provider: ScriptedProvider, name: str, script: Script, **mor
     asked = {"model": "openai/gpt-4o", "stream": True, **prompt, **at(provider, {"gpt-4o": script}), **more}
     if "text" in name:
         asked["model"] = "deepseek/gpt-4o"
-    chunks = await drained(getattr(litellm, name), **asked)
+    try:
+        chunks = await drained(getattr(litellm, name), **asked)
+    except litellm.exceptions.ServiceUnavailableError as error:  # new versions miss the finish reason
+        return [type(error).__name__]
     return [json.dumps({**chunk.model_dump(), "id": "", "created": 0}, default=str) for chunk in chunks]
 
 

@@ -58,7 +58,7 @@ class Stack:
         """Start the back ends at once, then the Collector, and wait until all are ready."""
         waiting = [self._prometheus(), self._loki(), self._alertmanager()]
         if tempo():
-            waiting.append(self._tempo())
+            waiting.append(self.start_tempo())
             self.has_tempo = True
         for name, process, path in waiting:
             self.children.ready(name, process, f"{self.url(name)}{path}", within=180)
@@ -150,7 +150,7 @@ class Stack:
         ]
         return "alertmanager", self.children.start("alertmanager", command, dict(os.environ)), "/-/ready"
 
-    def _tempo(self):
+    def start_tempo(self):
         env = {
             **os.environ,
             "TEMPO_LISTEN": HOST,

@@ -8,14 +8,16 @@ import json
 import os
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 import requests
 from ask import get
 from binaries import binary
-from conftest import HERE
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from servers import LAYERS, compose_layers, wait_until
+
+HERE = Path(__file__).parent
 
 DESTINATIONS = (("local",), ("vendor",), ("local", "balancing"), ("vendor", "balancing"), ())
 OPTIONS = ("redaction", "sampling", "secure", "extras")

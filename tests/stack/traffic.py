@@ -41,7 +41,7 @@ from otel_tokenstream.demo.provider import Script, ScriptedProvider
 
 WORDS = [f"word{index} " for index in range(40)]
 # gpt-4o-mini has a price in litellm's table; gpt-4o is the other side of a comparison.
-SCRIPTS = {
+SCRIPTS: dict = {
     "gpt-4o-mini": Script(WORDS, first_piece=0.1, gap=0.01),
     "gpt-4o": Script(WORDS, first_piece=0.3, gap=0.02),
     "late": Script(WORDS, first_piece=2.9, gap=0.005),
@@ -55,7 +55,9 @@ SCRIPTS = {
     "even": Script(WORDS, gap=0.005),
 }
 
-FAULTY = ("cut", "overloaded")
+FAULTY = ("cut", "overloaded", "moody")
+# Fails ten times and is well from then on.
+SCRIPTS["moody"] = [*[SCRIPTS["cut"]] * 6, *[SCRIPTS["overloaded"]] * 4, SCRIPTS["quick"]]
 
 
 class Traffic:
@@ -199,9 +201,13 @@ async def slow(streams):
 
 async def failing(streams):
     """Failures and readers who leave."""
-    await streams.several(6, streams.read, "cut")
-    await streams.several(4, streams.read, "overloaded")
+    await streams.several(10, streams.read, "moody")
     await streams.several(14, streams.cancel, "gpt-4o")
+
+
+async def recovered(streams):
+    """The model that failed is well again."""
+    await streams.several(300, streams.read, "moody", 20)
 
 
 async def healthy(streams):
@@ -230,7 +236,9 @@ async def slow_consumer(streams):
     await streams.several(10, lambda model: streams.read(model, 0.05), "even", 10)
 
 
-SCENARIOS = {each.__name__: each for each in (mixed, silent, slow, failing, healthy, few, sampled, slow_consumer)}
+SCENARIOS = {
+    each.__name__: each for each in (mixed, silent, slow, failing, recovered, healthy, few, sampled, slow_consumer)
+}
 
 
 def main():
@@ -246,6 +254,8 @@ def main():
     litellm.suppress_debug_info = True
     with ScriptedProvider() as provider:
         provider.scripts.update(SCRIPTS)
+        # The first call of a process imports for seconds, which would count as a late first token.
+        asyncio.run(Streams(provider.base_url).read("quick"))
         traffic = Traffic(arguments.service, arguments.endpoint, arguments.version, arguments.queue, arguments.interval)
         streams = Streams(provider.base_url)
         name = arguments.scenario

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from otel_tokenstream.core.generation import Attempt, Generation, now
 from otel_tokenstream.core.guard import guarded
 from otel_tokenstream.core.ownership import owner
+from otel_tokenstream.patches.litellm.target import target_again
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from otel_tokenstream.patches.litellm.entry import Entry
 
 # The same, where litellm deals with it on a loop in another thread.
-carried_error: ContextVar[BaseException | None] = ContextVar("otel_tokenstream_litellm_error", default=None)
+_carried_error: ContextVar[BaseException | None] = ContextVar("otel_tokenstream_litellm_error", default=None)
 _current: ContextVar[_Trying | None] = ContextVar("otel_tokenstream_litellm_attempt", default=None)
 
 
@@ -71,7 +72,7 @@ def handled_error() -> BaseException | None:
             original: BaseException | None = getattr(error, "original_exception", None)
             return original or error
         error = error.__context__
-    return carried_error.get()
+    return _carried_error.get()
 
 
 def chat_stream(result: Any) -> Any:
@@ -89,6 +90,17 @@ def chat_stream(result: Any) -> Any:
         elif hasattr(stream, "completion_stream"):
             around.append(stream.completion_stream)
     return None
+
+
+def carrying() -> Callable[[], None]:
+    """Return what makes another context know of the attempt, and of the error in mid-stream, of this one."""
+    attempt, error = _current.get(), handled_error()
+
+    def carry() -> None:
+        _current.set(attempt)
+        _carried_error.set(error)
+
+    return carry
 
 
 class _Trying:
@@ -119,6 +131,9 @@ class _Trying:
         if kind is None or not issubclass(kind, GeneratorExit):
             _current.reset(self._token)
         self._finish(kind)
+        # litellm's background work has copied the context and with it this: what it held would keep
+        # the stream, and its connection, when the caller drops it.
+        del self._args, self._kwargs, self._token
 
     @guarded
     def gave(self, result: Any) -> None:
@@ -146,7 +161,7 @@ class _Trying:
         if self._delegated:
             return
         attempt.ended = now()
-        target = self._entry.target(self._entry.asked(self._args, self._kwargs))
+        target = target_again(self._entry.asked(self._args, self._kwargs))
         attempt.model, attempt.provider = target.model, target.provider
         attempt.invented = bool(self._kwargs.get("mock_response"))
         if kind is None:

@@ -15,6 +15,7 @@ from otel_tokenstream.patches import openai_shape
 from otel_tokenstream.patches.litellm import requested_usage
 from otel_tokenstream.patches.litellm.attempts import handled_error
 from otel_tokenstream.patches.litellm.ending import settle
+from otel_tokenstream.patches.litellm.proxy_caller import caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,7 +77,7 @@ def _start(telemetry: Telemetry, entry: Entry, args: tuple[Any, ...], kwargs: Ma
         stream=entry.streamed(asked),
         server_address=target.address,
         server_port=target.port,
-        parameters=openai_shape.parameters(entry.options(asked)),
+        parameters={**openai_shape.parameters(entry.options(asked)), **caller(telemetry.settings, asked)},
         messages=asked.get(entry.prompt),
         system=asked.get("system") or asked.get("instructions") or asked.get("systemInstruction"),
         tools=asked.get("tools"),

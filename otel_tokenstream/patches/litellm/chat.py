@@ -11,7 +11,7 @@ from otel_tokenstream.patches import openai_shape
 from otel_tokenstream.patches.litellm.entry import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from otel_tokenstream.core.generation import Generation, ToolCallPiece
     from otel_tokenstream.core.streams import Reader
@@ -26,7 +26,14 @@ def reader(call: Generation) -> Reader:
     chunk, one choice with text, is read from the models' own dictionaries. Where a version
     keeps its values elsewhere, and for every other chunk, plain attribute access does.
     """
-    take_text = call.text
+    take_text: Callable[[int, int, str], object]
+
+    def take_first(asked: int, arrived: int, text: str) -> None:
+        nonlocal take_text
+        call.text(asked, arrived, text)
+        take_text = call.plain_text()
+
+    take_text = take_first
     one_choice = signals.REQUEST_CHOICE_COUNT not in call.request.parameters
     started = usual = False
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import attach
 
 from otel_tokenstream.core.ownership import Owning, owner, read_now
-from otel_tokenstream.patches.litellm.attempts import carried_error, handled_error
+from otel_tokenstream.patches.litellm.attempts import carrying
 from otel_tokenstream.patches.table import Patch
 
 if TYPE_CHECKING:
@@ -32,18 +32,18 @@ def _in_callers_context(original: Any) -> Callable[..., Any]:
 
     @wraps(original)
     def run_async_function(async_function: Any, *args: Any, **kwargs: Any) -> Any:
-        call, broken_off, error = owner(), read_now(), handled_error()
+        call, broken_off, carry = owner(), read_now(), carrying()
         if call is None and broken_off is None:
             return original(async_function, *args, **kwargs)
 
         @wraps(async_function)
         async def within(*args: Any, **kwargs: Any) -> Any:
+            # The coroutine is a task of its own: what is set here ends with it.
+            carry()
             if call is not None:
                 with Owning(call):
                     return await async_function(*args, **kwargs)
             if broken_off is not None:
-                # The coroutine is a task of its own: what is set here ends with it.
-                carried_error.set(error)
                 attach(broken_off.context)
             return await async_function(*args, **kwargs)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_tokenstream.patches import openai_shape
@@ -27,7 +28,27 @@ class Target(NamedTuple):
         return openai_shape.provider_name(self.provider) or OTHER
 
 
+# A call's first attempt goes where the call goes, and litellm can take long to find out.
+_latest: ContextVar[tuple[tuple[Any, ...], Target] | None] = ContextVar("otel_tokenstream_litellm_target", default=None)
+
+
+def target_again(asked: Mapping[str, Any]) -> Target:
+    """Return the latest target where the same was asked for."""
+    latest = _latest.get()
+    return latest[1] if latest is not None and latest[0] == _key(asked) else target(asked)
+
+
 def target(asked: Mapping[str, Any]) -> Target:
+    found = _find(asked)
+    _latest.set((_key(asked), found))
+    return found
+
+
+def _key(asked: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(asked.get(name) for name in ("model", "custom_llm_provider", "api_base", "base_url"))
+
+
+def _find(asked: Mapping[str, Any]) -> Target:
     model = str(asked.get("model"))
     provider, base = asked.get("custom_llm_provider") or "", asked.get("api_base") or asked.get("base_url")
     try:

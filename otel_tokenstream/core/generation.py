@@ -282,9 +282,10 @@ class Generation:
 
     def end(self, outcome: str, error: BaseException | None = None, at: int = 0) -> None:
         """End the call once; ``at`` is when it ended, if that was not now."""
-        if not open_calls.remove(self):
+        at = at or now()
+        if open_calls.postponed(self, outcome, error, at) or not open_calls.remove(self):
             return
-        self.ended = at or now()
+        self.ended = at
         self.asked = 0
         self.outcome = self._truly(outcome)
         if error is not None and self.outcome == FAILED:

@@ -10,7 +10,6 @@ import atexit
 import gc
 import os
 import threading
-import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from otel_tokenstream.core.generation import Generation
 
 _open: dict[int, Generation] = {}
-_dropped: deque[tuple[Generation, int]] = deque()
+_dropped: deque[tuple[Generation, str, BaseException | None, int]] = deque()
 _collecting: set[int] = set()
 _at_exit: list[Callable[[], object]] = []
 _in_child: list[Callable[[], None]] = [faults.clear]
@@ -44,26 +43,27 @@ def snapshot() -> list[Generation]:
     return list(_open.values())
 
 
-def drop(call: Generation) -> None:
-    """End a call whose stream was dropped without being closed.
+def postponed(call: Generation, outcome: str, error: BaseException | None, at: int) -> bool:
+    """Note the end of a call that comes while the cyclic collector runs, and return whether it does.
 
-    While the cyclic collector runs, only note it: the collector can run inside a lock of the
-    SDK, and recording there would take the same lock a second time.
+    The collector can run inside a lock of the SDK, and recording there would take the same lock
+    a second time. It drops streams, closes pending reads, and runs what a generator does when
+    it is closed.
     """
-    if threading.get_ident() in _collecting:
-        _dropped.append((call, time.perf_counter_ns()))
-    else:
-        call.end("abandoned")
+    if threading.get_ident() not in _collecting:
+        return False
+    _dropped.append((call, outcome, error, at))
+    return True
 
 
 def finish_dropped() -> None:
     """End the calls that were noted while the collector ran."""
     while _dropped:
         try:
-            call, at = _dropped.popleft()
+            call, outcome, error, at = _dropped.popleft()
         except IndexError:
             return
-        call.end("abandoned", at=at)
+        call.end(outcome, error, at)
 
 
 def arm(flush: Callable[[], object]) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import attach, detach
 
-from otel_tokenstream.core import open_calls
 from otel_tokenstream.core.generation import ABANDONED, CANCELLED, CLOSED, COMPLETED, FAILED, Generation, now
 from otel_tokenstream.core.guard import fault
 
@@ -112,7 +111,7 @@ class _Proxy:
         except AttributeError:
             return
         self._ts_read_rest()
-        open_calls.drop(generation)
+        generation.end(ABANDONED)
 
     def _ts_end(self, outcome: str, error: BaseException | None = None) -> None:
         generation = self._ts_generation

@@ -121,18 +121,22 @@ function gaps(events, spans, groups) {
 /** Where the time between arrivals went. Of merged chunks only the sums are known: their waits are drawn first. */
 function whoWaited(events, spans) {
   const parts = { wait: [], consumer: [] };
+  let last = 0; // the last arrival before
   events.forEach((event, index) => {
     if (event.count === 0 || event.wait_us === undefined) return;
-    const until = event.count > 1 ? spans[index].at(-1) : event.offset_us;
-    const from = event.index === 0 ? event.offset_us - event.wait_us : spans[index - 1]?.at(-1) ?? event.offset_us - event.gap_us;
-    const waited = Math.min(event.wait_us, until - from);
-    const kept = until - from - waited;
     if (event.count > 1) {
+      const from = last;
+      const known = Math.max(spans[index].at(-1), from + event.wait_us); // arrivals that are not known may have come later
+      last = Math.max(Math.min(known, events[index + 1]?.offset_us ?? known), from);
+      const waited = Math.min(event.wait_us, last - from);
       parts.wait.push([from, from + waited, event]);
-      parts.consumer.push([from + waited, until, event]);
+      parts.consumer.push([from + waited, last, event]);
     } else {
-      parts.wait.push([until - waited, until, event]);
-      if (kept > 0) parts.consumer.push([from, from + kept, event]);
+      last = event.offset_us;
+      const asked = last - event.wait_us;
+      const kept = event.gap_us - event.wait_us;
+      parts.wait.push([asked, last, event]);
+      if (event.index > 0 && kept > 0) parts.consumer.push([asked - kept, asked, event]);
     }
   });
   const place = (event) => (event.count > 1 ? `between chunks ${event.index} to ${event.index + event.count - 1}` : `before chunk ${event.index}`);

@@ -42,7 +42,7 @@ check: .venv/dev check-dashboards
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/lint-imports --no-cache --quiet
+	.venv/bin/lint-imports --no-cache
 	.venv/bin/python docs/generate.py --check
 
 bench: .venv/test

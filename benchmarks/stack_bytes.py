@@ -10,11 +10,12 @@ and the smaller limit of 4 MiB is asked of the messages themselves.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
+import random
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +39,7 @@ from otel_tokenstream.demo.provider import Script, ScriptedProvider  # noqa: E40
 
 LENGTHS = (50, 500, 5000)
 BATCH = 512
-GRPC_LIMIT, TRACE_LIMIT, STRING_LIMIT = 4 * 1024**2, 5_000_000, 2048
+GRPC_LIMIT = 4 * 1024**2
 
 
 def one_span(provider, tokens, exporter):
@@ -79,16 +80,25 @@ def event_per_token(message, tokens):
 
 
 def batch(message, number):
-    """Return a message of so many copies, each a trace of its own."""
+    """Return a message of so many such spans, each a trace of its own with a timing of its own."""
     whole = type(message).FromString(message.SerializeToString())
     scope = whole.resource_spans[0].scope_spans[0]
     (span,) = scope.spans
     del scope.spans[:]
+    chance = random.Random(number)
     for _ in range(number):
         copy = scope.spans.add()
         copy.CopyFrom(span)
         copy.trace_id, copy.span_id = os.urandom(16), os.urandom(8)
         copy.ClearField("parent_span_id")
+        for event in copy.events:
+            event.time_unix_nano += chance.randrange(1_000_000)
+            for attribute in event.attributes:
+                if attribute.key.endswith("_us"):
+                    attribute.value.int_value += chance.randrange(1000)
+        for attribute in copy.attributes:
+            for value in attribute.value.array_value.values:
+                value.int_value += chance.randrange(1000) if value.HasField("int_value") else 0
     return whole
 
 
@@ -96,35 +106,39 @@ def on_disk(directory):
     return sum(path.stat().st_size for path in directory.rglob("data.parquet"))
 
 
-def stored(directory, kind, message, spans):
-    """Return bytes a span in Tempo's own format, in a Tempo of its own behind the shipped Collector."""
-    home = directory / kind
-    home.mkdir()
-    with Children(home) as children:
-        stack = servers.Stack(home, children)
-        name, process, path = stack.start_tempo()
-        children.ready(name, process, f"{stack.url(name)}{path}", within=120)
-        collector = stack.collector("collector", *(servers.LAYERS / f"{layer}.yaml" for layer in ("base", "local")))
+class Store:
+    """A Tempo of its own for one kind of spans, behind the shipped Collector."""
+
+    def __init__(self, directory, children, message, spans):
+        self._directory, self._spans = directory, spans
+        self._stack = servers.Stack(directory, children)
+        name, process, path = self._stack.start_tempo()
+        children.ready(name, process, f"{self._stack.url(name)}{path}", within=120)
+        layers = [servers.LAYERS / f"{layer}.yaml" for layer in ("base", "local")]
+        collector = self._stack.collector("collector", *layers)
         request = otlp.ExportTraceServiceRequest.FromString(batch(message, spans).SerializeToString())
-        with grpc.insecure_channel(collector.grpc, [("grpc.max_send_message_length", -1)]) as channel:
+        self.refused = ""
+        with grpc.insecure_channel(collector.grpc) as channel:
             try:
                 service.TraceServiceStub(channel).Export(request, timeout=60)
             except grpc.RpcError as refused:
-                return None, str(refused.code())
-        numbers = {}
+                self.refused = refused.code().name
 
-        def settled():
-            text = ask.get(f"{stack.url('tempo')}/metrics").text
-            for line in text.splitlines():
-                if line.startswith(("tempo_discarded_spans_total", "tempo_distributor_spans_received_total")):
-                    numbers[line.rsplit(" ", 1)[0].split("{")[0]] = float(line.rsplit(" ", 1)[1])
-            received = numbers.get("tempo_distributor_spans_received_total", 0)
-            return received >= spans and on_disk(home / "tempo") > 0
+    def bytes_of_a_span(self):
+        """Wait until Tempo has written its block."""
+        servers.wait_until(self._settled, 150, every=1, what=f"{self._spans} spans in a block of Tempo")
+        return max(path.stat().st_size for path in self._directory.rglob("data.parquet")) / self._spans
 
-        servers.wait_until(settled, 150, every=1, what=f"{spans} spans in a block of Tempo")
-        time.sleep(8)
-        lost = numbers.get("tempo_discarded_spans_total", 0)
-        return on_disk(home / "tempo") / spans, f"lost {lost:g}"
+    def lost(self):
+        return self._counter("tempo_discarded_spans_total")
+
+    def _settled(self):
+        received = self._counter("tempo_distributor_spans_received_total") >= self._spans
+        return received and list(self._directory.rglob("blocks/single-tenant/*/meta.json"))
+
+    def _counter(self, name):
+        text = ask.get(f"{self._stack.url('tempo')}/metrics").text
+        return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
 
 
 def main():
@@ -132,27 +146,32 @@ def main():
     tracers = TracerProvider()
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
     LiteLLMInstrumentor().instrument(tracer_provider=tracers)
-    print("tokens  kind             OTLP B  gzip B  Tempo B  512-span batch  of 4 MiB  longest string  by the way")
-    with ScriptedProvider() as provider, tempfile.TemporaryDirectory() as directory:
+    with contextlib.ExitStack() as stack:
+        provider = stack.enter_context(ScriptedProvider())
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        kinds = {}
         for tokens in LENGTHS:
             ours = one_span(provider, tokens, exporter)
-            for kind, message in (("ours", ours), ("event per token", event_per_token(ours, tokens))):
-                spans = BATCH if kind == "ours" else max(8, BATCH * 50 // tokens)
-                packed = batch(message, BATCH if kind == "ours" or tokens <= 500 else 64)
-                number = len(packed.resource_spans[0].scope_spans[0].spans)
-                whole = packed.SerializeToString()
-                size, note = stored(Path(directory), f"{kind.replace(' ', '-')}-{tokens}", message, spans)
-                strings = [
-                    len(each.value.string_value)
-                    for span in packed.resource_spans[0].scope_spans[0].spans[:1]
-                    for each in span.attributes
-                ]
-                of_batch = len(whole) / number * BATCH
-                print(
-                    f"{tokens:6}  {kind:15} {len(whole) / number:7.0f} {len(gzip.compress(whole)) / number:7.0f}"
-                    f" {size or 0:8.0f} {of_batch:15,.0f} {of_batch / GRPC_LIMIT:8.0%} {max(strings):15}  {note}",
-                    flush=True,
-                )
+            kinds[tokens, "ours"] = ours, BATCH
+            kinds[tokens, "event per token"] = event_per_token(ours, tokens), max(4, min(BATCH, 20_000 // tokens))
+        stores = {}
+        for number, (kind, (message, spans)) in enumerate(kinds.items()):
+            home = directory / str(number)
+            home.mkdir()
+            stores[kind] = Store(home, stack.enter_context(Children(home)), message, spans)
+        print("tokens  kind             OTLP B  gzip B  Tempo B  512-span batch  of 4 MiB  longest string  lost")
+        for (tokens, kind), (message, spans) in kinds.items():
+            store = stores[tokens, kind]
+            whole = batch(message, spans).SerializeToString()
+            (span,) = message.resource_spans[0].scope_spans[0].spans
+            longest = max(len(each.value.string_value) for each in span.attributes)
+            of_batch = len(whole) / spans * BATCH
+            print(
+                f"{tokens:6}  {kind:15} {len(whole) / spans:7.0f} {len(gzip.compress(whole)) / spans:7.0f}"
+                f" {store.bytes_of_a_span():8.0f} {of_batch:15,.0f} {of_batch / GRPC_LIMIT:8.0%} {longest:15}"
+                f"  {store.refused or store.lost()}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -12,26 +12,30 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
-import grpc
-import requests
-import servers
-import stack_bytes  # puts tests/stack on the path
-from ask import get, promql
-from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs_otlp
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as service
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tests" / "stack"), str(ROOT)]
 
-from otel_tokenstream import LiteLLMInstrumentor, signals
-from otel_tokenstream.demo.children import Children
-from otel_tokenstream.demo.provider import ScriptedProvider
+import grpc  # noqa: E402
+import requests  # noqa: E402
+import servers  # noqa: E402
+import stack_bytes  # noqa: E402
+from ask import get, promql  # noqa: E402
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs_otlp  # noqa: E402
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp  # noqa: E402
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as service  # noqa: E402
+from opentelemetry.sdk.trace import TracerProvider  # noqa: E402
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: E402
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: E402
+
+from otel_tokenstream import LiteLLMInstrumentor, signals  # noqa: E402
+from otel_tokenstream.demo.children import Children  # noqa: E402
+from otel_tokenstream.demo.provider import ScriptedProvider  # noqa: E402
 
 RATES = (50, 100, 200, 400, 800, 1600, 3200)
 # The container's limit, which percentages of this machine's memory would not give.

@@ -76,9 +76,11 @@ def flush(timeout: float = 10.0) -> bool:
         except RuntimeError:  # no threads are made any more when the interpreter exits
             send()
     try:
-        return all([sent.get(timeout=max(deadline - time.monotonic(), 0.0)) for _ in providers]) and done
+        for _ in providers:
+            done = sent.get(timeout=max(deadline - time.monotonic(), 0.0)) and done
     except Empty:
         return False
+    return done
 
 
 def _providers() -> list[Any]:

@@ -10,7 +10,8 @@ OURS = "tokenstream_litellm,tokenstream_dspy"
 
 def test_start_imports_neither_instrumented_library_nor_exporter() -> None:
     """A program that never streams pays for our own small modules only: patches wait for the import."""
-    plain = set(zero_code.run(MODULES, OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=f"{zero_code.OTHERS},{OURS}").stdout.split())
+    without = f"{zero_code.OTHERS},{OURS}"
+    plain = set(zero_code.run(MODULES, OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=without).stdout.split())
     instrumented = set(zero_code.run(MODULES).stdout.split())
 
     added = {name.partition(".")[0] for name in instrumented - plain} - sys.stdlib_module_names

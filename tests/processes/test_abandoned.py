@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import subprocess
 import sys
 import time
@@ -41,6 +42,21 @@ def test_dropping_a_stream_closes_its_connection(provider: ScriptedProvider) -> 
         while any(exchange.ended == "open" for exchange in provider.log.exchanges()[:3]):
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+@pytest.mark.parametrize("left", ["dropped", "closed", "pending"])
+def test_the_collector_may_find_a_stream_inside_the_sdks_locks(left: str) -> None:
+    """Dropped, closed by a closing generator, or with its read pending: the end waits until it may be recorded."""
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARK), "--streams", "50", "--in-locks", left],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["spans"], told["open"]) == (50, 0)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts sockets by /proc")

@@ -33,14 +33,18 @@ ENDS = {
     "after the last chunk": ("streaming.read()", ["completed"]),
     "inside the loop": ("for _ in streaming.opened(): raise SystemExit", ["abandoned"]),
     "in threads of an executor": (
-        "from concurrent.futures import ThreadPoolExecutor\n"
-        "with ThreadPoolExecutor(4) as threads: list(threads.map(streaming.read, ['short'] * 8))",
+        (
+            "from concurrent.futures import ThreadPoolExecutor\n"
+            "with ThreadPoolExecutor(4) as threads: list(threads.map(streaming.read, ['short'] * 8))"
+        ),
         ["completed"] * 8,
     ),
     "with a daemon thread that reads": (
-        "import threading\n"
-        "stream = streaming.opened('hang'); next(stream)\n"
-        "threading.Thread(target=lambda: list(stream), daemon=True).start()",
+        (
+            "import threading\n"
+            "stream = streaming.opened('hang'); next(stream)\n"
+            "threading.Thread(target=lambda: list(stream), daemon=True).start()"
+        ),
         ["abandoned"],
     ),
 }
@@ -93,7 +97,7 @@ def test_a_dead_collector_delays_the_exit_by_the_exporters_time_at_most(
 ) -> None:
     """The exporter says once for each signal that it failed; we say nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        address = "http://127.0.0.1:{}".format(listening.getsockname()[1])
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         if answers == "refuses":
             listening.close()
         variables = environment(address, PROVIDER=provider.base_url, OTEL_EXPORTER_OTLP_TIMEOUT=str(EXPORTER_TIMEOUT))

@@ -46,7 +46,7 @@ def serving(*command: str, endpoint: str, provider: ScriptedProvider) -> Iterato
             pass_fds=(number,),
         )
         try:
-            yield "http://127.0.0.1:{}".format(listening.getsockname()[1])
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         finally:
             process.send_signal(signal.SIGTERM)
             try:

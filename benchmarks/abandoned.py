@@ -294,7 +294,8 @@ def over_http(kind, outcome, count, base_url):
     print(
         f"{kind:9} {count} streams, {len(spans)} spans, {arrived} of them {outcome}; left behind: "
         f"{ours['sockets']} sockets (bare {bare['sockets']}); grown in the second half by "
-        f"{ours['blocks']} blocks (bare {bare['blocks']}), {ours['bytes'] / 1024:.0f} KiB (bare {bare['bytes'] / 1024:.0f})",
+        f"{ours['blocks']} blocks (bare {bare['blocks']}), "
+        f"{ours['bytes'] / 1024:.0f} KiB (bare {bare['bytes'] / 1024:.0f})",
         flush=True,
     )
     # The receiver's connection is one socket; and a block a hundred streams is noise.

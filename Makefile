@@ -8,7 +8,7 @@
 #   make test-slow                         the tests with the real model and other long ones
 #   make test-oldest                       the patches against the oldest versions they are for
 #   make check                             lint, format, types, layers, generated files
-#   make bench                             measurements, printed
+#   make bench                             measurements, printed; further ones stand in benchmarks/
 #   make docs                              the generated parts of the documentation
 #   make test-stack                        the bundled stack with its real components: see stack.mk
 #   make pins                              newest versions into the constraints files
@@ -46,7 +46,11 @@ check: .venv/dev check-dashboards
 	.venv/bin/python docs/generate.py --check
 
 bench: .venv/test
-	@for script in benchmarks/*.py; do echo "== $$script"; .venv/bin/python "$$script" || exit 1; done
+	.venv/bin/python benchmarks/read_path.py
+	.venv/bin/python benchmarks/peers.py util-genai
+	.venv/bin/python benchmarks/peers.py openinference
+	.venv/bin/python benchmarks/truth.py
+	.venv/bin/python benchmarks/startup.py
 
 docs: .venv/test
 	.venv/bin/python docs/generate.py

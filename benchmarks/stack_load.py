@@ -120,6 +120,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--records", type=int, default=30)
+    parser.add_argument("--rates", type=int, nargs="+", default=RATES)
     arguments = parser.parse_args()
     exporter, tracers = InMemorySpanExporter(), TracerProvider()
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
@@ -136,12 +137,12 @@ def main():
         sender = Sender(collector, span, arguments.records)
         print("streams/s  sent  took s  Collector RSS MB  in Tempo  lost")
         expected = 0
-        for rate in RATES:
+        for rate in arguments.rates:
             sent, took = sender.run(rate, arguments.seconds)
             expected += sent
             time.sleep(15)
             received = _counter(get(f"{stack.url('tempo')}/metrics").text, "tempo_distributor_spans_received_total")
-            lost = {name: value for name, text in COUNTERS.items() if (value := _value(stack, text))}
+            lost = {name: found for name, text in COUNTERS.items() if (found := _losses(stack, text))}
             rss = int(Path(f"/proc/{collector.process.pid}/statm").read_text().split()[1]) * 4096 / 1e6
             missing = expected - received
             measured = f"{rate:9} {sent:6} {took:6.1f} {rss:10.0f} {received:14.0f}"
@@ -150,8 +151,10 @@ def main():
                 break
 
 
-def _value(stack, text):
-    return sum(value for _, value in promql(stack.url("prometheus"), f'{{__name__=~"{text}"}}'))
+def _losses(stack, text):
+    """Return what a counter says by reason or place, where it says anything."""
+    found = promql(stack.url("prometheus"), f'{{__name__=~"{text}"}} > 0')
+    return {labels.get("reason") or labels.get("exporter") or labels["transport"]: value for labels, value in found}
 
 
 def _counter(text, name):

@@ -252,8 +252,8 @@ STALL_EVENT = _event(
     "tokenstream.stall",
     (*_POSITION, AT_WAIT_US, AT_PHASE),
     "A read blocked for at least the stall threshold; the longest ones of a stream are kept. Its log record comes "
-    "while metrics are collected, with the wait so far, and is not repeated when the read returns, whose token event has "
-    "all of the wait",
+    "while metrics are collected, with the wait so far, and is not repeated when the read returns, "
+    "whose token event has all of the wait",
 )
 ATTEMPT_EVENT = _event(
     "tokenstream.attempt",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _LONGEST = 1_000
 _PORTION = 100
 _PAUSE = 0.001
+LONGEST_HOLD = 1.0
 
 
 class _Waiting:
@@ -47,6 +48,8 @@ class Backlog:
         self._record = record
         self._queue: deque[_Waiting] = deque()
         self._draining = threading.Lock()
+        self._forking = self._held = False
+        open_calls.around_fork(self.hold, self.let_go)
         open_calls.after_fork(self.forget)
 
     def add(self, attributes: dict[str, Any], counts: dict[int, int], total: int, context: Context) -> None:
@@ -59,6 +62,17 @@ class Backlog:
         self._queue.clear()
         self._draining = threading.Lock()
 
+    def hold(self) -> None:
+        """Keep from recording while the process forks: the child could inherit the lock of a histogram."""
+        self._forking = True
+        self._held = self._draining.acquire(timeout=LONGEST_HOLD)
+        self._forking = False
+
+    def let_go(self) -> None:
+        if self._held:
+            self._held = False
+            self._draining.release()
+
     def drain(self, *, within: float, pausing: bool) -> bool:
         """Record for at most ``within`` seconds and return whether nothing is left; a rest stays queued."""
         deadline = time.monotonic() + within
@@ -66,7 +80,7 @@ class Backlog:
         if not self._draining.acquire(timeout=0 if pausing else within):
             return False
         try:
-            while self._queue and time.monotonic() < deadline:
+            while self._queue and not self._forking and time.monotonic() < deadline:
                 waiting = self._queue.popleft()
                 if not self._replay(waiting, deadline, pausing=pausing):
                     self._queue.appendleft(waiting)
@@ -84,7 +98,7 @@ class Backlog:
                 total += gap
                 waiting.counts[bucket] -= 1
                 if recorded % _PORTION == 0:
-                    if time.monotonic() >= deadline:
+                    if self._forking or time.monotonic() >= deadline:
                         waiting.counts = +waiting.counts
                         waiting.total -= round(total)
                         return False

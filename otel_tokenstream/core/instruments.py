@@ -9,7 +9,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from otel_tokenstream import signals
 from otel_tokenstream.core import open_calls
-from otel_tokenstream.core.backlog import Backlog
+from otel_tokenstream.core.backlog import LONGEST_HOLD, Backlog
 from otel_tokenstream.core.generation import OUTCOMES, Request, now
 from otel_tokenstream.core.guard import fault, faults
 from otel_tokenstream.core.text import repaired
@@ -85,6 +85,9 @@ class Instruments:
         self._observe(meter.create_observable_gauge, signals.STREAM_ACTIVE, self._active)
         self._observe(meter.create_observable_gauge, signals.STREAM_STALLED, self._stalled)
         self._observe(meter.create_observable_counter, signals.FAULTS, _faults)
+        self._meter = meter
+        self._held: Any = None
+        open_calls.around_fork(self.hold, self.let_go)
 
     def record(self, name: str, value: float, attributes: dict[str, Any], context: Context | None) -> None:
         histogram = self._histograms.get(name)
@@ -105,6 +108,21 @@ class Instruments:
                     self.count(signals.STREAMS, 0, zero)
         counted = {**attributes, signals.OUTCOME: outcome, signals.FIRST_TOKEN_SEEN: token_seen}
         self.count(signals.STREAMS, 1, counted, context)
+
+    def hold(self) -> None:
+        """Wait until no metrics are collected, and keep it so while the process forks.
+
+        Recording gaps makes collections long. A child that is forked during one waits for the
+        SDK's lock for ever, and at its exit for half a minute. The SDK does not hold it itself.
+        """
+        meter = getattr(self._meter, "_real_meter", None) or self._meter
+        lock = getattr(getattr(meter, "_measurement_consumer", None), "_lock", None)
+        self._held = lock if lock is not None and lock.acquire(timeout=LONGEST_HOLD) else None
+
+    def let_go(self) -> None:
+        lock, self._held = self._held, None
+        if lock is not None:
+            lock.release()
 
     def model_attributes(self, request: Request) -> dict[str, Any]:
         return {

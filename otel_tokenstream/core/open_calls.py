@@ -25,6 +25,7 @@ _dropped: deque[tuple[Generation, str, BaseException | None, int]] = deque()
 _collecting: set[int] = set()
 _at_exit: list[Callable[[], object]] = []
 _in_child: list[Callable[[], None]] = [faults.clear]
+_around_fork: list[tuple[Callable[[], None], Callable[[], None]]] = []
 
 
 def add(call: Generation) -> None:
@@ -79,6 +80,11 @@ def arm(flush: Callable[[], object]) -> None:
         atexit.register(_finish_all)
 
 
+def around_fork(hold: Callable[[], None], let_go: Callable[[], None]) -> None:
+    """Run ``hold`` before each fork and ``let_go`` after it, in the parent and in the child."""
+    _around_fork.append((hold, let_go))
+
+
 def after_fork(forget: Callable[[], None]) -> None:
     """Run ``forget`` in a forked child, for state that is the parent's to report."""
     _in_child.append(forget)
@@ -93,7 +99,18 @@ def _finish_all() -> None:
         flush()
 
 
+def _hold() -> None:
+    for hold, _ in _around_fork:
+        guarded(hold)()
+
+
+def _let_go() -> None:
+    for _, let_go in _around_fork:
+        guarded(let_go)()
+
+
 def _forget_parents_calls() -> None:
+    _let_go()
     _open.clear()
     _dropped.clear()
     _collecting.clear()
@@ -110,4 +127,4 @@ def _note_collection(phase: str, _: dict[str, int]) -> None:
 
 gc.callbacks.append(_note_collection)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_parents_calls)
+    os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_forget_parents_calls)

@@ -92,3 +92,36 @@ gevent.joinall(jobs, raise_error=True)
     assert receiver.outcomes == ["completed"] * 5
     assert receiver.streams() == {"completed": 5}
     assert all(span["attributes"]["tokenstream.gap.max_ms"] >= 200 for span in receiver.spans)
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+def test_a_fork_while_gaps_are_recorded() -> None:
+    """The child inherits none of the locks that are held while metrics are collected: it counts, and exits at once."""
+    program = """
+import os, sys, time
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
+from otel_tokenstream.core.generation import Request
+from otel_tokenstream.core.telemetry import telemetry_for
+from otel_tokenstream.settings import Settings
+exporter = ConsoleMetricExporter(out=open(os.devnull, "w"))
+provider = MeterProvider([PeriodicExportingMetricReader(exporter, export_interval_millis=200)])
+telemetry = telemetry_for(Settings(), None, provider)
+def stream():
+    telemetry.start(Request("chat", "scripted", "test", stream=True)).end("completed")
+stream()
+backlog = telemetry.instruments.backlog
+backlog.add({}, {1200: 10**8}, 10**15, None)
+while not backlog._draining.locked():
+    time.sleep(0.001)
+child = os.fork()
+if child == 0:
+    stream()
+    sys.exit()
+started = time.monotonic()
+os.waitpid(child, 0)
+print(time.monotonic() - started)
+os._exit(0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=100)
+    assert float(done.stdout) < 15  # the SDK waits half a minute for a thread of its own that waits for a lock

@@ -6,7 +6,7 @@
 #   make demo CHECK=1                      ends by itself, with an exit code
 #   make test [ARGS=...]                   all tests but the slow ones; ARGS goes to pytest
 #   make test-slow                         the tests with the real model and other long ones
-#   make test-oldest                       the patches against the oldest versions they are for
+#   make test-oldest                       the same streams with the oldest supported versions
 #   make check                             lint, format, types, layers, generated files
 #   make bench                             measurements, printed; further ones stand in benchmarks/
 #   make docs                              the generated parts of the documentation
@@ -25,6 +25,9 @@ LLAMA_WHEELS = $(CACHE)/wheels/llama-cpp-python-$(LLAMA)-$(shell .venv/bin/pytho
 .PHONY: demo test test-slow test-oldest check bench docs pins clean browser
 .DELETE_ON_ERROR:
 
+# Tests start programs by their names.
+test test-slow test-oldest test-stack: export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
 demo: $(if $(filter local,$(MODEL)),.venv/local,.venv/demo)
 	@.venv/bin/otel-tokenstream demo $(if $(MODEL),--model '$(MODEL)') $(if $(BASE_URL),--base-url '$(BASE_URL)') \
 	  $(if $(API_KEY_ENV),--api-key-env '$(API_KEY_ENV)') $(if $(filter-out 0 no,$(CHECK)),--check)
@@ -36,7 +39,7 @@ test-slow: .venv/test .venv/local browser
 	.venv/bin/python -m pytest -m slow $(ARGS)
 
 test-oldest: .venv/oldest/ready
-	.venv/oldest/bin/python -m pytest tests/patches $(ARGS)
+	.venv/oldest/bin/python -m pytest tests/versions $(ARGS)
 
 check: .venv/dev check-dashboards
 	.venv/bin/ruff check .

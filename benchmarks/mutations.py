@@ -51,7 +51,10 @@ FAULTS = ("reader", "fold", "attributes", "events", "recorder", "metrics")
 TESTS = (
     ("tests/endings/test_endings.py", "-k", " and ".join(f"not {fault}" for fault in FAULTS)),
     ("tests/core/test_streams.py", "tests/core/test_open_calls.py", "tests/core/test_generation.py"),
-    ("tests/core/test_telemetry.py", "tests/core/test_ownership.py", "tests/patches", "tests/processes/test_stalls.py"),
+    (
+        *("tests/core/test_telemetry.py", "tests/core/test_ownership.py", "tests/patches/test_litellm_attempts.py"),
+        *("tests/processes/test_stalls.py", "tests/processes/test_abandoned.py", "-k", "not hundred"),
+    ),
     ("tests/endings/test_endings.py",),
 )
 LONGEST = 600  # seconds a mutant may take

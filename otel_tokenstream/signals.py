@@ -423,6 +423,3 @@ EVENTS_MERGED = _metric(
     "counter", "tokenstream.event.merged", "{chunk}", (), "Chunks merged into shared events to stay in the budget"
 )
 FAULTS = _metric("counter", "tokenstream.faults", "{fault}", (ERROR_TYPE,), "Faults of this package it kept to itself")
-LIVE_DROPPED = _metric(
-    "counter", "tokenstream.live.dropped", "{event}", (), "Live events dropped because a receiver was too slow"
-)

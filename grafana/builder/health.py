@@ -42,7 +42,6 @@ ROWS = (
                 "Not lost: long streams share events to stay within the budget of a span.",
                 look=_BARS,
             ),
-            Panel("Live events dropped", HEALTH["live_dropped"], "A live receiver was too slow.", look=_BARS),
             Panel(
                 "Span queue of the SDK",
                 HEALTH["sdk_queue"],

@@ -317,13 +317,6 @@ HEALTH: dict[str, tuple[Query, ...]] = {
     ),
     "faults": (Query(increase(metric(signals.FAULTS), SERVICE, by=ERROR), f"{{{{{ERROR}}}}}", quiet="no fault yet"),),
     "merged": (Query(increase(metric(signals.EVENTS_MERGED), SERVICE, by="service_name"), "{{service_name}}"),),
-    "live_dropped": (
-        Query(
-            increase(metric(signals.LIVE_DROPPED), SERVICE, by="service_name"),
-            "{{service_name}}",
-            quiet="no live receiver was too slow",
-        ),
-    ),
     "age": (Query(f"time() - max by (service_name) (timestamp({ACTIVE}{{{SERVICE}}}))", "{{service_name}}"),),
     "sdk_queue": (
         Query(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,7 @@ class Instruments:
         self._observe(meter.create_observable_gauge, signals.STREAM_STALLED, self._stalled)
         self._observe(meter.create_observable_counter, signals.FAULTS, _faults)
         self._meter = meter
-        self._held: Any = None
+        self._held: list[Any] = []
         open_calls.around_fork(self.hold, self.let_go)
 
     def record(self, name: str, value: float, attributes: dict[str, Any], context: Context | None) -> None:
@@ -110,19 +111,19 @@ class Instruments:
         self.count(signals.STREAMS, 1, counted, context)
 
     def hold(self) -> None:
-        """Wait until no metrics are collected, and keep it so while the process forks.
+        """Wait until no metrics are collected and exported, and keep it so while the process forks.
 
-        Recording gaps makes collections long. A child that is forked during one waits for the
-        SDK's lock for ever, and at its exit for half a minute. The SDK does not hold it itself.
+        Recording gaps makes collections long, and a child that is forked during one inherits the
+        SDK's locks: it exports no metrics, and its exit takes half a minute.
         """
-        meter = getattr(self._meter, "_real_meter", None) or self._meter
-        lock = getattr(getattr(meter, "_measurement_consumer", None), "_lock", None)
-        self._held = lock if lock is not None and lock.acquire(timeout=LONGEST_HOLD) else None
+        deadline = time.monotonic() + LONGEST_HOLD
+        locks = _locks_of_collection(self._meter)
+        self._held = [lock for lock in locks if lock.acquire(timeout=max(deadline - time.monotonic(), 0))]
 
     def let_go(self) -> None:
-        lock, self._held = self._held, None
-        if lock is not None:
+        for lock in self._held:
             lock.release()
+        self._held = []
 
     def model_attributes(self, request: Request) -> dict[str, Any]:
         return {
@@ -182,6 +183,14 @@ class Instruments:
             if late and live is not None:
                 live.stalled(call, since, at, "first_token" if waiting else "tokens")
         return stalled
+
+
+def _locks_of_collection(meter: Any) -> list[Any]:
+    """Return the locks that the SDK itself does not mind when it forks, in the order in which it takes them."""
+    consumer = getattr(getattr(meter, "_real_meter", None) or meter, "_measurement_consumer", None)
+    locks = [getattr(consumer, "_lock", None)]
+    locks += [getattr(reader, "_export_lock", None) for reader in getattr(consumer, "_reader_storages", ())]
+    return [lock for lock in locks if lock is not None]
 
 
 def _faults(_: CallbackOptions) -> Counter[Labels]:

@@ -53,7 +53,14 @@ TESTS = (
     ("tests/core/test_streams.py", "tests/core/test_open_calls.py", "tests/core/test_generation.py"),
     (
         *("tests/core/test_telemetry.py", "tests/core/test_ownership.py", "tests/patches/test_litellm_attempts.py"),
-        *("tests/processes/test_stalls.py", "tests/processes/test_abandoned.py", "-k", "not hundred"),
+        *(
+            "tests/processes/test_stalls.py",
+            "tests/processes/test_abandoned.py",
+            "-k",
+            "not hundred",
+            "-m",
+            "slow or not slow",
+        ),
     ),
     ("tests/endings/test_endings.py",),
 )

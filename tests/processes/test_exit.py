@@ -10,7 +10,6 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-import zero_code
 from received import Receiver, environment, run
 
 from otel_tokenstream import signals
@@ -68,25 +67,27 @@ def test_a_script_that_exits_at_once_loses_nothing(ending: str, receiver: Receiv
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_mid_stream(number: int, receiver: Receiver, provider: ScriptedProvider) -> None:
     """Ctrl-C, and SIGTERM with a handler that exits, leave a cancelled stream with what had come."""
-    program = """
-import signal, sys, streaming
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-for chunk in streaming.opened("hang"):
-    print("chunk", flush=True)
-"""
-    process = subprocess.Popen(
-        [zero_code.COMMAND, sys.executable, "-c", program],
-        env=environment(receiver.address, PROVIDER=provider.base_url),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout is not None
-    for _ in range(4):  # the role and three pieces; then the read is blocked
-        process.stdout.readline()
-    process.send_signal(number)
-    process.communicate(timeout=60)
+    program = f"""
+import os, signal, sys, threading, time
+import streaming
+from otel_tokenstream.core import open_calls
 
+def interrupt():
+    (call,) = open_calls.snapshot()
+    asked = 0
+    while not asked or asked != call.asked:  # until one read lasts
+        asked = call.asked
+        time.sleep(0.2)
+    os.kill(os.getpid(), {int(number)})
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+stream = streaming.opened("hang")
+threading.Thread(target=interrupt).start()
+list(stream)
+"""
+    done = run(program, **environment(receiver.address, PROVIDER=provider.base_url))
+
+    assert done.returncode == {signal.SIGINT: -signal.SIGINT, signal.SIGTERM: 0}[number], done.stderr
     assert receiver.outcomes == ["cancelled"]
     assert receiver.streams() == {"cancelled": 1}
 

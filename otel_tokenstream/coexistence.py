@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoints, entry_points
 
 _logger = logging.getLogger(__name__)
 
@@ -56,7 +57,13 @@ def _installed(library: str) -> dict[str, str]:
     disabled = {name.strip() for name in os.environ.get(_DISABLED, "").split(",")}
     return {
         entry.name: module
-        for entry in entry_points(group="opentelemetry_instrumentor")
+        for entry in _instrumentors()
         for module in _MAKE_SPANS[library]
         if entry.value.startswith(f"{module}:") and entry.name not in disabled
     }
+
+
+@cache
+def _instrumentors() -> EntryPoints:
+    # Reads a file of every installed distribution: once a process is enough.
+    return entry_points(group="opentelemetry_instrumentor")

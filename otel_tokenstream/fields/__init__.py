@@ -8,12 +8,8 @@ Markup, prose around the fields and fields the program does not have belong to n
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Literal, Protocol
-
-from otel_tokenstream.fields.chat import ChatParser
-from otel_tokenstream.fields.json_object import JSONObjectParser
-from otel_tokenstream.fields.xml_elements import XMLElementParser
-from otel_tokenstream.fields.xml_tags import XMLTagParser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,11 +35,12 @@ class FieldParser(Protocol):
         """What was held back when the answer ended."""
 
 
-_PARSERS: dict[Kind, Callable[[Sequence[str]], FieldParser]] = {
-    "chat": ChatParser,
-    "json": JSONObjectParser,
-    "xml": XMLElementParser,
-    "xml-tags": XMLTagParser,
+# Loaded when first used: their patterns take longer to compile than all the rest of a program's start.
+_PARSERS: dict[Kind, tuple[str, str]] = {
+    "chat": ("chat", "ChatParser"),
+    "json": ("json_object", "JSONObjectParser"),
+    "xml": ("xml_elements", "XMLElementParser"),
+    "xml-tags": ("xml_tags", "XMLTagParser"),
 }
 
 
@@ -54,4 +51,6 @@ def parser_for(kind: Kind, fields: Sequence[str]) -> FieldParser:
     ``xml`` the elements of XMLAdapter since DSPy 3.4 and ``xml-tags`` the tags of XMLAdapter before,
     which knew neither entities nor nesting.
     """
-    return _PARSERS[kind](fields)
+    module, name = _PARSERS[kind]
+    parser: Callable[[Sequence[str]], FieldParser] = getattr(import_module(f"{__name__}.{module}"), name)
+    return parser(fields)

@@ -10,7 +10,7 @@ from otel_tokenstream.core.redaction import kept_for
 from otel_tokenstream.core.timeline import TEXT, TOOL_CALL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from otel_tokenstream.core.generation import Recorder
     from otel_tokenstream.core.redaction import Hook
@@ -91,8 +91,8 @@ class Captured(Generation):
         super().text(asked, arrived, text)
         self.transcript.add(0, TEXT, 0, text)
 
-    def plain_text(self) -> Callable[[int, int, str], object]:
-        return self.text
+    def plain_run(self) -> None:
+        return None
 
     def generated(self, asked: int, arrived: int, kind: str, text: str, choice: int = 0) -> None:
         super().generated(asked, arrived, kind, text, choice)

@@ -13,7 +13,7 @@ from otel_tokenstream.core.text import repaired
 from otel_tokenstream.core.timeline import EMPTY, TEXT, TOOL_CALL, Row, Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, MutableSequence, Sequence
+    from collections.abc import Mapping, MutableSequence, Sequence
 
 COMPLETED = "completed"
 FAILED = "failed"
@@ -25,7 +25,7 @@ OUTCOMES = (COMPLETED, FAILED, CANCELLED, CLOSED, ABANDONED)
 # Rows wait in a small block before they are folded into the timeline: a block is cheaper than
 # its rows one by one, and a small one keeps an open stream small.
 _BLOCK = 16
-_RUN = 3 * 32
+RUN = 3 * 40
 FIELDS_KEPT = 32
 ATTEMPTS_KEPT = 8
 
@@ -163,7 +163,7 @@ class Generation:
         self.timeline = timeline
         self.context = context
         self._block: MutableSequence[Row] = []
-        # Chunks of plain text, three numbers each: asked, arrived, characters. Newer than the block.
+        # Chunks of plain text, three numbers each: wait, arrived, characters. Newer than the block.
         self._run: list[int] = []
         self._last_read: tuple[int, int, bool] | None = None
         self._live = recorder.live
@@ -201,7 +201,7 @@ class Generation:
         """Take one chunk; a further row of the same chunk, for another field of it, has ``asked`` 0."""
         block = self._block
         if self._run:
-            self._fold_run(keep=0)
+            self.fold_run(keep=0)
         if self._milestones_left or field is not None:
             self._milestones(arrived, kind, field)
         row = (asked, arrived, kind, chars, field, text)
@@ -229,18 +229,15 @@ class Generation:
             self.chunk(asked, arrived, TEXT, len(piece), name, piece if self._keep_text else None)
             asked = 0
 
-    def plain_text(self) -> Callable[[int, int, str], object]:
-        """Return what takes a chunk of text from now on: the shortest way there is for this call."""
+    def plain_run(self) -> list[int] | None:
+        """Return where (wait, arrived, characters) of each chunk of text may go from now on.
+
+        That is the shortest way there is, and ``None`` where this call needs more of a chunk. Whoever
+        fills it calls ``fold_run`` once it holds ``RUN`` numbers.
+        """
         if self.parser is not None or self._keep_text or self._live is not None or self._milestones_left:
-            return self.text
-        run, fold = self._run, self._fold_run
-
-        def take(asked: int, arrived: int, text: str) -> None:
-            run.extend((asked, arrived, len(text)))
-            if len(run) >= _RUN:
-                fold()
-
-        return take
+            return None
+        return self._run
 
     def generated(self, asked: int, arrived: int, kind: str, text: str, choice: int = 0) -> None:
         """Take one chunk of other content: reasoning, a refusal, text of a further choice."""
@@ -329,7 +326,7 @@ class Generation:
             del block[:newest]
             self.timeline.extend(rows)
 
-    def _fold_run(self, *, keep: int = 3) -> None:
+    def fold_run(self, *, keep: int = 3) -> None:
         """Fold the run but for the numbers to keep: those of its newest chunk, which may turn out to be the last."""
         run, timeline = self._run, self.timeline
         if self._block:
@@ -346,10 +343,10 @@ class Generation:
             for name, piece in self.parser.finish():
                 self.chunk(0, arrived, TEXT, len(piece), name, piece if self._keep_text else None)
         if self._run:
-            self._fold_run()
-            asked, arrived, chars = self._run
+            self.fold_run()
+            wait, arrived, chars = self._run
             self._run.clear()
-            self._block = [(asked, arrived, TEXT, chars, None, None)]
+            self._block = [(arrived - wait, arrived, TEXT, chars, None, None)]
         self._fold()
         self.timeline.close(self._block)
         self._block = []

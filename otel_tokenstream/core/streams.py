@@ -35,7 +35,9 @@ def proxy(stream: Any, generation: Generation, read: Reader | None, close: Close
 
 def filtered(proxy: Any, skip: Callable[[Any], bool]) -> None:
     """Keep chunks from a proxy's reader as if the stream had none; ``skip`` must not raise."""
-    following, afollowing = proxy._ts_next, proxy._ts_anext  # noqa: SLF001  # a proxy's own names are out of its way
+    # A proxy's own names are out of its way.
+    generation, following, read = proxy._ts_next  # noqa: SLF001
+    _, afollowing, _ = proxy._ts_anext  # noqa: SLF001
 
     def next_kept() -> Any:
         while skip(chunk := following()):
@@ -47,8 +49,8 @@ def filtered(proxy: Any, skip: Callable[[Any], bool]) -> None:
             pass
         return chunk
 
-    object.__setattr__(proxy, "_ts_next", following and next_kept)
-    object.__setattr__(proxy, "_ts_anext", afollowing and anext_kept)
+    object.__setattr__(proxy, "_ts_next", (generation, following and next_kept, read))
+    object.__setattr__(proxy, "_ts_anext", (generation, afollowing and anext_kept, read))
 
 
 class _Proxy:
@@ -72,8 +74,9 @@ class _Proxy:
         put(self, "_ts_generation", generation)
         put(self, "_ts_read", read)
         put(self, "_ts_close", close)
-        put(self, "_ts_next", getattr(stream, "__next__", None))
-        put(self, "_ts_anext", getattr(stream, "__anext__", None))
+        # All that a read needs in one attribute: with __getattr__ in the class each costs its share.
+        put(self, "_ts_next", (generation, getattr(stream, "__next__", None), read))
+        put(self, "_ts_anext", (generation, getattr(stream, "__anext__", None), read))
 
     # isinstance() asks for this; type() still tells the truth.
     @property  # type: ignore[misc]  # typeshed has it writable
@@ -178,11 +181,11 @@ def _other_iterator(self: _Proxy, iterator: Any) -> Any:
 
 
 def _next(self: _Proxy) -> Any:
-    generation = self._ts_generation
+    generation, following, read = self._ts_next
     token = attach(generation.context)
     generation.asked = asked = now()
     try:
-        chunk = self._ts_next()
+        chunk = following()
     except StopIteration:
         detach(token)
         self._ts_end(COMPLETED)
@@ -194,7 +197,6 @@ def _next(self: _Proxy) -> Any:
     arrived = now()
     detach(token)
     generation.asked = 0
-    read = self._ts_read
     if read is not None:
         try:
             read(asked, arrived, chunk)
@@ -204,11 +206,11 @@ def _next(self: _Proxy) -> Any:
 
 
 async def _anext(self: _Proxy) -> Any:
-    generation = self._ts_generation
+    generation, following, read = self._ts_anext
     token = attach(generation.context)
     generation.asked = asked = now()
     try:
-        chunk = await self._ts_anext()
+        chunk = await following()
     except StopAsyncIteration:
         detach(token)
         self._ts_end(COMPLETED)
@@ -225,7 +227,6 @@ async def _anext(self: _Proxy) -> Any:
     arrived = now()
     detach(token)
     generation.asked = 0
-    read = self._ts_read
     if read is not None:
         try:
             read(asked, arrived, chunk)

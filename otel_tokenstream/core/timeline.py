@@ -32,6 +32,7 @@ _NEVER = 1 << 62
 # times any power of two, 0.25 s, 2.5 s) are bounds of buckets as well, and a gap replayed from
 # its bucket cannot land on the wrong side of one.
 _SCALE, _SHIFT = 14_073_748, 27  # (10 ms + 1 ns) * _SCALE >> _SHIFT == 2**20
+_NO_GAPS = (0,) * 128
 
 
 class Passage:
@@ -115,6 +116,7 @@ class Timeline:
         "_last_kept",
         "_last_wait",
         "_next_offset",
+        "_octaves",
         "_offsets_kept",
         "_stall_threshold",
         "_step",
@@ -123,7 +125,6 @@ class Timeline:
         "chunks",
         "events",
         "first_arrived",
-        "gap_counts",
         "gap_max",
         "last_arrived",
         "last_content",
@@ -151,7 +152,7 @@ class Timeline:
         self.chunks = 0
         self.events: list[TokenEvent] = []
         self.offsets = array("q")
-        self.gap_counts: dict[int, int] = {}
+        self._octaves: dict[int, array[int]] = {}
         self.gap_max = 0
         self.wait_total = 0
         self.wait_max = 0
@@ -166,6 +167,16 @@ class Timeline:
     @property
     def keeps_text(self) -> bool:
         return self._text_left > 0
+
+    @property
+    def gap_counts(self) -> dict[int, int]:
+        """How many gaps fell into each bucket."""
+        return {
+            (exponent << 6) + units: count
+            for exponent, counts in sorted(self._octaves.items())
+            for units, count in enumerate(counts)
+            if count
+        }
 
     @property
     def gap_total(self) -> int:
@@ -234,14 +245,15 @@ class Timeline:
                 self.last_content = row[1]
                 break
 
-    def extend_run(self, asked: list[int], arrived: list[int], chars: list[int]) -> None:
+    def extend_run(self, waits: list[int], arrived: list[int], chars: list[int]) -> None:
         """Take chunks of plain text after a first one: what ``extend`` does, in columns and so at half the cost."""
-        chunks, many = self.chunks, len(asked)
-        waits = list(map(sub, arrived, asked))
+        chunks, many = self.chunks, len(waits)
         gaps = list(map(sub, arrived, [self.last_arrived, *arrived]))
         self._count(gaps)
         self.wait_total += sum(waits)
-        self.gap_max = max(self.gap_max, *gaps)
+        largest = max(gaps)
+        if largest > self.gap_max:
+            self.gap_max = largest
         noted = min(self.wait_max, self._stall_threshold - 1)
         if max(waits) > noted:
             for index, wait in enumerate(waits):
@@ -291,10 +303,11 @@ class Timeline:
 
     def gap_percentile(self, share: float) -> int:
         """Return the gap below which ``share`` of all gaps lie, in ns; off by less than 0.8 %."""
-        rank = share * sum(self.gap_counts.values())
+        counts = self.gap_counts
+        rank = share * sum(counts.values())
         seen = 0
-        for bucket in sorted(self.gap_counts):
-            seen += self.gap_counts[bucket]
+        for bucket, count in counts.items():
+            seen += count
             if seen >= rank:
                 low, high = _bounds(bucket)
                 return min(round((low + high) / 2), self.gap_max)
@@ -322,24 +335,28 @@ class Timeline:
         self.events[:] = [first, *rest]
 
     def _count(self, gaps: list[int]) -> None:
-        counts = self.gap_counts
+        octaves = self._octaves
         for gap in gaps:
             units = (gap * _SCALE) >> _SHIFT
             exponent = units.bit_length() - 7
             if exponent < 0:
                 exponent = 0
-            bucket = (exponent << 6) + (units >> exponent)
-            counts[bucket] = counts.get(bucket, 0) + 1
+            try:
+                octaves[exponent][units >> exponent] += 1
+            except KeyError:
+                octaves[exponent] = array("I", _NO_GAPS)
+                octaves[exponent][units >> exponent] = 1
 
     def _keep_offsets(self, arrivals: Sequence[int]) -> None:
-        for index, arrived in enumerate(arrivals, self.chunks):
-            if index == self._next_offset:
-                if len(self.offsets) == self._offsets_kept:
-                    self.offsets = self.offsets[::2]
-                    self._step *= 2
-                if index % self._step == 0:
-                    self.offsets.append(arrived)
-                self._next_offset += self._step - index % self._step
+        """Keep every so manieth arrival; twice as few each time there are too many."""
+        before, after = self.chunks, self.chunks + len(arrivals)
+        while self._next_offset < after:
+            if len(self.offsets) == self._offsets_kept:
+                self.offsets = self.offsets[::2]
+                self._step *= 2
+            if self._next_offset % self._step == 0:
+                self.offsets.append(arrivals[self._next_offset - before])
+            self._next_offset += self._step - self._next_offset % self._step
 
     def _long_wait(self, arrived: int, gap: int, index: int, wait: int) -> int:
         """Note a wait and return the one from which on the next is to be noted."""

@@ -6,12 +6,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream import signals
+from otel_tokenstream.core.generation import RUN
 from otel_tokenstream.core.timeline import AUDIO, EMPTY, REASONING, REFUSAL, TEXT
 from otel_tokenstream.patches import openai_shape
 from otel_tokenstream.patches.litellm.entry import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from otel_tokenstream.core.generation import Generation, ToolCallPiece
     from otel_tokenstream.core.streams import Reader
@@ -26,29 +27,30 @@ def reader(call: Generation) -> Reader:
     chunk, one choice with text, is read from the models' own dictionaries. Where a version
     keeps its values elsewhere, and for every other chunk, plain attribute access does.
     """
-    take_text: Callable[[int, int, str], object]
-
-    def take_first(asked: int, arrived: int, text: str) -> None:
-        nonlocal take_text
-        call.text(asked, arrived, text)
-        take_text = call.plain_text()
-
-    take_text = take_first
     one_choice = signals.REQUEST_CHOICE_COUNT not in call.request.parameters
     started = usual = False
+    run: list[int] | None = None
 
     def read(asked: int, arrived: int, chunk: Any) -> None:
-        nonlocal started, usual
+        nonlocal started, usual, run
         if usual:
             try:
                 (model,) = chunk.__dict__["choices"]
                 choice = model.__pydantic_extra__
                 text = choice["delta"].__pydantic_extra__["content"]
-                if text and choice["finish_reason"] is None:
-                    take_text(asked, arrived, text)
-                    return
+                if choice["finish_reason"] is not None:
+                    text = None
             except (AttributeError, KeyError, TypeError, ValueError):
-                pass
+                text = None
+            if text:
+                if run is None:
+                    call.text(asked, arrived, text)
+                    run = call.plain_run()
+                else:
+                    run.extend((arrived - asked, arrived, len(text)))
+                    if len(run) >= RUN:
+                        call.fold_run()
+                return
         elif not started:
             started, usual = True, one_choice
             read_first(call, chunk)

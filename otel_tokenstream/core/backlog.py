@@ -13,7 +13,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream.core import open_calls
-from otel_tokenstream.core.timeline import gaps
+from otel_tokenstream.core.gap_counts import gaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable

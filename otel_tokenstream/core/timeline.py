@@ -7,10 +7,11 @@ from itertools import pairwise
 from operator import sub
 from typing import TYPE_CHECKING
 
+from otel_tokenstream.core.gap_counts import GapCounts
 from otel_tokenstream.core.text import head, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
 
 TEXT = "text"
 REASONING = "reasoning"
@@ -26,13 +27,6 @@ Row = tuple[int, int, str, int, "str | None", "str | None"]
 
 STALLS_KEPT = 8
 _NEVER = 1 << 62
-
-# Gaps are counted in logarithmic buckets, 64 to a factor of two: a percentile is off by less
-# than 0.8 %. The unit makes 10 ms a power of two, so that the usual histogram bounds (10 ms
-# times any power of two, 0.25 s, 2.5 s) are bounds of buckets as well, and a gap replayed from
-# its bucket cannot land on the wrong side of one.
-_SCALE, _SHIFT = 14_073_748, 27  # (10 ms + 1 ns) * _SCALE >> _SHIFT == 2**20
-_NO_GAPS = (0,) * 128
 
 
 class Passage:
@@ -113,10 +107,10 @@ class Timeline:
     __slots__ = (
         "_budget",
         "_first_wait",
+        "_gaps",
         "_last_kept",
         "_last_wait",
         "_next_offset",
-        "_octaves",
         "_offsets_kept",
         "_stall_threshold",
         "_step",
@@ -152,7 +146,7 @@ class Timeline:
         self.chunks = 0
         self.events: list[TokenEvent] = []
         self.offsets = array("q")
-        self._octaves: dict[int, array[int]] = {}
+        self._gaps = GapCounts()
         self.gap_max = 0
         self.wait_total = 0
         self.wait_max = 0
@@ -170,13 +164,8 @@ class Timeline:
 
     @property
     def gap_counts(self) -> dict[int, int]:
-        """How many gaps fell into each bucket."""
-        return {
-            (exponent << 6) + units: count
-            for exponent, counts in sorted(self._octaves.items())
-            for units, count in enumerate(counts)
-            if count
-        }
+        """How many gaps fell into each bucket of ``gap_counts``."""
+        return self._gaps.by_bucket()
 
     @property
     def gap_total(self) -> int:
@@ -237,7 +226,7 @@ class Timeline:
                 self._keep(current, kind, field, text)
         if self._next_offset < chunks:
             self._keep_offsets([row[1] for row in rows if row[0]])
-        self._count(gaps)
+        self._gaps.add(gaps)
         self.last_arrived, self.chunks = last, chunks
         self.wait_total, self.gap_max = wait_total, gap_max
         for row in reversed(rows):
@@ -249,7 +238,7 @@ class Timeline:
         """Take chunks of plain text after a first one: what ``extend`` does, in columns and so at half the cost."""
         chunks, many = self.chunks, len(waits)
         gaps = list(map(sub, arrived, [self.last_arrived, *arrived]))
-        self._count(gaps)
+        self._gaps.add(gaps)
         self.wait_total += sum(waits)
         largest = max(gaps)
         if largest > self.gap_max:
@@ -303,15 +292,7 @@ class Timeline:
 
     def gap_percentile(self, share: float) -> int:
         """Return the gap below which ``share`` of all gaps lie, in ns; off by less than 0.8 %."""
-        counts = self.gap_counts
-        rank = share * sum(counts.values())
-        seen = 0
-        for bucket, count in counts.items():
-            seen += count
-            if seen >= rank:
-                low, high = _bounds(bucket)
-                return min(round((low + high) / 2), self.gap_max)
-        return 0
+        return min(self._gaps.percentile(share), self.gap_max)
 
     def fit(self, budget: int) -> list[TokenEvent]:
         """Return at most ``budget`` events that cover the whole stream, first and last chunk apart."""
@@ -333,19 +314,6 @@ class Timeline:
             if len(rest) <= self._budget * 3 // 4:
                 break
         self.events[:] = [first, *rest]
-
-    def _count(self, gaps: list[int]) -> None:
-        octaves = self._octaves
-        for gap in gaps:
-            units = (gap * _SCALE) >> _SHIFT
-            exponent = units.bit_length() - 7
-            if exponent < 0:
-                exponent = 0
-            try:
-                octaves[exponent][units >> exponent] += 1
-            except KeyError:
-                octaves[exponent] = array("I", _NO_GAPS)
-                octaves[exponent][units >> exponent] = 1
 
     def _keep_offsets(self, arrivals: Sequence[int]) -> None:
         """Keep every so manieth arrival; twice as few each time there are too many."""
@@ -396,25 +364,3 @@ def _merged(events: list[TokenEvent], stride: int, *, across: bool) -> list[Toke
 def _merge_cost(earlier: TokenEvent, later: TokenEvent) -> int:
     """Grow with the merged event, and much more where two kinds or fields become one."""
     return (earlier.count + later.count + 1) * (1 if later.continues(earlier) else 16)
-
-
-def gaps(counts: Mapping[int, int], total: int) -> Iterator[tuple[int, float, int]]:
-    """Yield (bucket, gap in ns, how often) from counted buckets; the gaps' sum is ``total``.
-
-    Each gap lies within its bucket: all are put at the same share of their bucket's width, and
-    the one share that gives the right sum is between 0 and 1.
-    """
-    bounds = {bucket: _bounds(bucket) for bucket in counts}
-    low = sum(bounds[bucket][0] * count for bucket, count in counts.items())
-    width = sum((bounds[bucket][1] - bounds[bucket][0]) * count for bucket, count in counts.items())
-    share = min(max((total - low) / width, 0.0), 1.0) if width else 0.0
-    for bucket, count in counts.items():
-        lower, upper = bounds[bucket]
-        yield bucket, lower + share * (upper - lower), count
-
-
-def _bounds(bucket: int) -> tuple[float, float]:
-    exponent = max((bucket >> 6) - 1, 0)
-    units = bucket - (exponent << 6)
-    low, high = units << exponent, (units + 1) << exponent
-    return low * (1 << _SHIFT) / _SCALE, high * (1 << _SHIFT) / _SCALE

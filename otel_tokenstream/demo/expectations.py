@@ -44,15 +44,19 @@ METRICS = {
     signals.TOKEN_USAGE,
     signals.TIME_TO_FIRST_TOKEN,
     signals.TIME_TO_FIRST_ANSWER_TOKEN,
-    signals.TIME_PER_OUTPUT_TOKEN,
-    signals.OUTPUT_RATE_METRIC,
     signals.WAIT_MAX,
     signals.GAP_MAX,
     signals.STREAMS,
     signals.TOKENS,
     signals.STREAM_ACTIVE,
 }
-SCRIPTED_METRICS = METRICS | {signals.STALL_DURATION, signals.FIELD_TIME_TO_FIRST_TOKEN}
+SCRIPTED_METRICS = METRICS | {
+    signals.STALL_DURATION,
+    signals.FIELD_TIME_TO_FIRST_TOKEN,
+    # Only where the usage of a stream is reported, which not every provider does.
+    signals.TIME_PER_OUTPUT_TOKEN,
+    signals.OUTPUT_RATE_METRIC,
+}
 
 SLOW_READER_MS = 60 * 60 * 0.9
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from timelines import MS, START, arrivals_of, fed, rows, size_of, steady
 
 from otel_tokenstream import signals
-from otel_tokenstream.core.timeline import MIXED, STALLS_KEPT, TEXT, Timeline, gaps
+from otel_tokenstream.core.gap_counts import gaps
+from otel_tokenstream.core.timeline import MIXED, STALLS_KEPT, TEXT, Timeline
 
 GAPS = st.lists(st.integers(10_000, 3_600_000 * MS), min_size=1, max_size=200)
 MOST = settings(max_examples=60, deadline=None)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import litellm
+
+from otel_tokenstream.core import open_calls
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -37,6 +40,15 @@ def read(model: str = "short") -> int:
 
 async def aread(model: str = "short") -> int:
     return sum([1 async for _ in await litellm.acompletion(**asked(model))])
+
+
+def blocked() -> None:
+    """Wait until a read of the one open stream lasts."""
+    (call,) = open_calls.snapshot()
+    asked = 0
+    while not asked or asked != call.asked:
+        asked = call.asked
+        time.sleep(0.2)
 
 
 def wsgi(_: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

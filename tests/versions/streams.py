@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otel_tokenstream import DSPyInstrumentor, LiteLLMInstrumentor, signals
+from otel_tokenstream import DSPyInstrumentor, LiteLLMInstrumentor, signals, stream_fields
 
 base_url, scenario = sys.argv[1:]
 request: dict[str, Any] = {
@@ -76,6 +76,57 @@ def dspy_streamed() -> None:
     )
     for _ in program(question="Why is the sky blue?"):
         pass
+
+
+def dspy_asked_as_stream() -> None:
+    """Plain calls, sync and async, that are streamed underneath, and one that finds its answer in DSPy's cache."""
+    instrument()
+    import dspy
+
+    dspy.configure(lm=dspy.LM("openai/human", api_base=base_url, api_key="none", cache=True), track_usage=True)
+    program = dspy.ChainOfThought("question -> answer")
+    plain = program(question="Why is the sky red?", config={"cache": False})
+    with stream_fields(["answer"]):
+        streamed = program(question="Why is the sky red?", config={"temperature": 0.0})
+        cached = program(question="Why is the sky red?", config={"temperature": 0.0})
+        awaited = asyncio.run(program.acall(question="Why is the sky green?"))
+    assert plain.toDict() == streamed.toDict() == cached.toDict(), (plain, streamed, cached)
+    assert plain.get_lm_usage() == streamed.get_lm_usage(), (plain.get_lm_usage(), streamed.get_lm_usage())
+    assert awaited.answer
+    assert dspy.settings.lm.history[0]["cost"] == dspy.settings.lm.history[1]["cost"]
+
+
+def dspy_broken_off() -> None:
+    """The first answer of each way breaks off, and whoever retries in this version asks again."""
+    instrument()
+    import dspy
+
+    program = dspy.ChainOfThought("question -> answer")
+    for model in ("sync", "async"):
+        dspy.configure(lm=dspy.LM(f"openai/{model}", api_base=base_url, api_key="none", cache=False, num_retries=2))
+        with stream_fields(["answer"]):
+            question = {"question": "Why is the sky red?"}
+            assert (program(**question) if model == "sync" else asyncio.run(program.acall(**question))).answer
+
+
+def dspy_steps() -> None:
+    """An agent with a tool, a retriever, and Evaluate, which is quiet."""
+    instrument()
+    import dspy
+
+    class Retriever(dspy.Retrieve):
+        def forward(self, query: str, k: int | None = None) -> Any:
+            return dspy.Prediction(passages=[query] * (k or self.k))
+
+    def look_up(city: str) -> str:
+        return f"It rains in {city}."
+
+    dspy.configure(lm=dspy.LM("openai/human", api_base=base_url, api_key="none", cache=False))
+    program = dspy.Predict("question -> answer")
+    examples = [dspy.Example(question="Why?").with_inputs("question")]
+    dspy.Evaluate(devset=examples, metric=lambda *_: True, num_threads=1)(program)
+    Retriever(k=2)("Why?")
+    dspy.Tool(look_up)(city="Oslo")
 
 
 def instrument() -> None:

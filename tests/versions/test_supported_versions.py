@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from otel_tokenstream.demo.provider import Script
+
 if TYPE_CHECKING:
     from otel_tokenstream.demo.provider import ScriptedProvider
 
@@ -53,3 +55,31 @@ def test_a_program_of_dspy_has_its_modules_and_fields(provider: ScriptedProvider
     assert call["outcome"] == "completed"
     assert call["fields"] == ["answer", "reasoning"]
     assert call["told"] == call["chunks"]
+
+
+def test_plain_calls_of_dspy_are_streamed_underneath(provider: ScriptedProvider, tmp_path: Path) -> None:
+    """The program gets what it gets without, and the calls are told token by token."""
+    provider.scripts["human"] = Script(gap=0.0005)
+    calls = [span for span in spans_of("dspy_asked_as_stream", provider, tmp_path) if span["name"] == "chat human"]
+    assert [(call["fields"], bool(call["chunks"])) for call in calls] == [
+        ([], False),
+        (["answer"], True),
+        (["answer"], True),
+    ]
+
+
+def test_a_stream_that_breaks_off_is_retried_as_a_plain_call_is(provider: ScriptedProvider, tmp_path: Path) -> None:
+    """By DSPy since 3.4, by litellm before: one failed call, then one that gives the answer."""
+    for model in ("sync", "async"):
+        provider.scripts[model] = [Script(ending="cut", ends_after=9, gap=0.0005), Script(gap=0.0005)]
+    calls = [span for span in spans_of("dspy_broken_off", provider, tmp_path) if span["name"].startswith("chat")]
+    assert [call["name"] for call in calls] == ["chat sync", "chat sync", "chat async", "chat async"]
+    assert [call["outcome"] for call in calls[1::2]] == ["completed", "completed"]
+    bodies = [exchange.body for exchange in provider.log.exchanges()]
+    assert bodies[0::2] == bodies[1::2]
+
+
+def test_tools_and_retrievers_of_dspy_have_spans(provider: ScriptedProvider, tmp_path: Path) -> None:
+    """And Evaluate shows its model calls only."""
+    names = [span["name"] for span in spans_of("dspy_steps", provider, tmp_path)]
+    assert names == ["chat human", "retrieval", "execute_tool look_up"]

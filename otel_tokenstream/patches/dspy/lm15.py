@@ -1,8 +1,13 @@
-"""DSPy's own engine since 3.4, its vendored lm15: one attempt of a model call, streamed or not."""
+"""DSPy's own engine since 3.4, its vendored lm15: one attempt of a model call, streamed or not.
+
+A plain call that is to be streamed becomes one here, below DSPy's cache and retries, and is put
+together again by lm15's own means.
+"""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +16,10 @@ from otel_tokenstream.core.generation import COMPLETED, Generation, Request, Usa
 from otel_tokenstream.core.guard import fault, guarded
 from otel_tokenstream.core.ownership import Owning, owner
 from otel_tokenstream.core.timeline import AUDIO, EMPTY, REASONING
-from otel_tokenstream.fields.expected import expected_parser
+from otel_tokenstream.fields.expected import expected_parser, telling_only
 from otel_tokenstream.patches import openai_shape
+from otel_tokenstream.patches.dspy import opening_usage
+from otel_tokenstream.patches.dspy.forcing import told_fields
 from otel_tokenstream.patches.table import Patch
 
 if TYPE_CHECKING:
@@ -43,6 +50,7 @@ def patches(telemetry: Telemetry) -> list[Patch]:
         patch("AsyncLM15Engine.stream", _stream),
         patch("LM15Engine.complete", _complete),
         patch("AsyncLM15Engine.complete", _acomplete),
+        *opening_usage.patches(),
     ]
 
 
@@ -68,6 +76,13 @@ def _stream(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[...,
 def _complete(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def complete(self: Any, request: Any) -> Any:
+        told = _told(telemetry, self, request)
+        if told is not None:
+            with telling_only(told):
+                events = self.stream(request)
+            with opening_usage.noting() as opening:
+                response = _lm15("result").materialize_response(events, request)
+            return _as_plain(response, opening) or response
         call = _start(telemetry, self, request, streamed=False)
         if call is None:
             return original.__get__(self)(request)
@@ -86,6 +101,13 @@ def _complete(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..
 def _acomplete(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     async def complete(self: Any, request: Any) -> Any:
+        told = _told(telemetry, self, request)
+        if told is not None:
+            with telling_only(told):
+                events = self.stream(request)
+            with opening_usage.noting() as opening:
+                response = await _lm15("result").amaterialize_response(events, request)
+            return _as_plain(response, opening) or response
         call = _start(telemetry, self, request, streamed=False)
         if call is None:
             return await original.__get__(self)(request)
@@ -121,9 +143,44 @@ def _start(telemetry: Telemetry, engine: Any, request: Any, *, streamed: bool) -
             tools=request.tools,
         )
     )
-    if call is not None and streamed:
+    if call is not None and streamed and telemetry.settings.fields:
         call.parser = _parser()
     return call
+
+
+def _told(telemetry: Telemetry, engine: Any, request: Any) -> frozenset[str] | None:
+    """Return the fields whose tokens a plain call is to tell of, where it can be made as a stream."""
+    told = None if owner() is not None else told_fields(telemetry)
+    return told if told is not None and _can_stream(engine, request) else None
+
+
+@guarded
+def _can_stream(engine: Any, request: Any) -> bool:
+    if request.config.logprobs is not None:
+        return False
+    resolution = engine.resolve(request.model)
+    scored = getattr(resolution.compat, "token_scoring", "none") not in (None, "none")
+    if scored and _lm15("judgments").request_judgments(request):  # answered by scoring, not by writing
+        return False
+    definition = _lm15("registry").lookup(resolution.provider)
+    supports = getattr(getattr(definition, "access", None), "supports", None)
+    return getattr(supports, "stream", True) is not False
+
+
+@guarded
+def _as_plain(response: Any, opening: dict[str, Any]) -> Any:
+    """Return the response with what lm15's events leave out of a stream's.
+
+    That is the id, which every chunk of OpenAI's chat protocol has, and what Anthropic counts at the opening.
+    """
+    known = isinstance(response.provider_data, dict) and response.provider_data.get("id")
+    if response.id is None and isinstance(known, str) and known:
+        response = replace(response, id=known)
+    return opening_usage.completed(response, opening)
+
+
+def _lm15(module: str) -> Any:
+    return sys.modules[f"dspy._vendor.lm15.{module}"]
 
 
 def _route(engine: Any, model: str) -> tuple[str, str, str | None]:
@@ -132,7 +189,7 @@ def _route(engine: Any, model: str) -> tuple[str, str, str | None]:
         resolution = engine.resolve(model)
     except Exception:  # noqa: BLE001  # a moment later the engine raises it to the program
         return "_OTHER", model, None
-    registry = sys.modules["dspy._vendor.lm15.registry"]
+    registry = _lm15("registry")
     canonical = registry.canonical_provider
     for name, url in (engine.config.base_urls or {}).items():
         if canonical(name) == canonical(resolution.provider):

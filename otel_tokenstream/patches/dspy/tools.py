@@ -1,0 +1,99 @@
+"""Tools: a span around each call, by the conventions. What a tool was given and gave is content."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from otel_tokenstream import signals
+from otel_tokenstream.core.content import value_attribute
+from otel_tokenstream.core.guard import guarded
+from otel_tokenstream.fields.held import held
+from otel_tokenstream.patches.dspy import runs
+from otel_tokenstream.patches.table import Patch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from opentelemetry.trace import Span
+
+    from otel_tokenstream.core.steps import Step
+    from otel_tokenstream.core.telemetry import Telemetry
+
+_MODULE = "dspy.adapters.types.tool"
+
+# The call of a ToolCall that has a span already, and reaches its function through a Tool or directly.
+_called: ContextVar[str | None] = ContextVar("otel_tokenstream_tool", default=None)
+
+
+def patches(telemetry: Telemetry) -> Iterator[Patch]:
+    yield Patch(_MODULE, "Tool.__call__", lambda original: _call(telemetry, original), optional=True)
+    yield Patch(_MODULE, "Tool.acall", lambda original: _acall(telemetry, original), optional=True)
+    yield Patch(_MODULE, "ToolCalls.ToolCall.execute", lambda original: _execute(telemetry, original), optional=True)
+
+
+def _call(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807  # it replaces one
+        if runs.are_quiet() or _called.get() == self.name:
+            return original.__get__(self)(*args, **kwargs)
+        with _step(telemetry, self, kwargs) as span:
+            result = original.__get__(self)(*args, **kwargs)
+            _write_result(telemetry, span, result)
+            return result
+
+    return __call__
+
+
+def _acall(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    async def acall(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if runs.are_quiet() or _called.get() == self.name:
+            return await original.__get__(self)(*args, **kwargs)
+        with _step(telemetry, self, kwargs) as span:
+            result = await original.__get__(self)(*args, **kwargs)
+            _write_result(telemetry, span, result)
+            return result
+
+    return acall
+
+
+def _execute(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if runs.are_quiet():
+            return original.__get__(self)(*args, **kwargs)
+        with _step(telemetry, self, self.args) as span:
+            with held(_called, self.name):
+                result = original.__get__(self)(*args, **kwargs)
+            _write_result(telemetry, span, result)
+            return result
+
+    return execute
+
+
+def _step(telemetry: Telemetry, tool: Any, arguments: object) -> Step:
+    name = str(getattr(tool, "name", None) or "tool")
+    return telemetry.step(f"execute_tool {name}", _about(telemetry, name, tool, arguments))
+
+
+@guarded
+def _about(telemetry: Telemetry, name: str, tool: Any, arguments: object) -> dict[str, Any]:
+    about: dict[str, Any] = {
+        signals.OPERATION_NAME: "execute_tool",
+        signals.TOOL_NAME: name,
+        signals.TOOL_TYPE: "function",
+        signals.TOOL_CALL_ID: getattr(tool, "id", None),
+    }
+    if telemetry.settings.content_on_spans:
+        about[signals.TOOL_CALL_ARGUMENTS] = value_attribute(arguments, telemetry.settings)
+    return {key: value for key, value in about.items() if value is not None}
+
+
+@guarded
+def _write_result(telemetry: Telemetry, span: Span, result: object) -> None:
+    if telemetry.settings.content_on_spans and span.is_recording():
+        shown = value_attribute(result, telemetry.settings)
+        if shown is not None:
+            span.set_attribute(signals.TOOL_CALL_RESULT, shown)

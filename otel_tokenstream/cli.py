@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from otel_tokenstream.analysis import command as report
+
 DEMO_DESCRIPTION = """\
 Start a provider and the viewer on this machine, run a litellm and a DSPy program under
 opentelemetry-instrument, print their tokens as they come, then a table of what was measured
@@ -31,14 +33,17 @@ def main(argv: list[str] | None = None) -> int:
         )
     )
     _add_view(commands.add_parser("view", help="receive OTLP on this machine and show streams on a page"))
+    _add_report(commands)
     arguments = parser.parse_args(argv)
-    run = {"demo": _demo, "view": _view}[arguments.command]
+    run = {"demo": _demo, "view": _view, "report": report.run}[arguments.command]
     try:
         return run(arguments)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("otel_tokenstream"):
             raise
-        extra = {"demo": "demo", "view": "viewer"}[arguments.command]
+        extra = {"demo": "demo", "view": "viewer"}.get(arguments.command)
+        if extra is None:  # report needs nothing beyond the base install
+            raise
         print(  # noqa: T201
             f'otel-tokenstream {arguments.command} needs the {extra} extra: pip install "otel-tokenstream[{extra}]"',
             file=sys.stderr,
@@ -79,6 +84,17 @@ def _view(arguments: argparse.Namespace) -> int:
         print(f"otel-tokenstream view: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
+
+
+def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    report.add_arguments(
+        commands.add_parser(
+            "report",
+            help="figures over recorded streams, and one set against another",
+            description=report.DESCRIPTION,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 from contextlib import closing
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-SCHEMA_VERSION = 1
+from otel_tokenstream.analysis.sources.viewer_database import SCHEMA_VERSION, default_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _SCHEMA = """
 CREATE TABLE spans (
@@ -45,19 +47,6 @@ CREATE TABLE points (
 CREATE INDEX points_name ON points (name);
 CREATE INDEX points_received ON points (received_ns);
 """
-
-
-def default_path() -> Path:
-    """The user's data directory by the platform's rules."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif os.environ.get("XDG_DATA_HOME"):
-        base = Path(os.environ["XDG_DATA_HOME"])
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path.home() / ".local" / "share"
-    return base / "otel-tokenstream" / "viewer.db"
 
 
 def prepare(path: Path) -> None:

@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream import signals
-from otel_tokenstream.viewer.progress import STREAM_EVENTS, integer
+from otel_tokenstream.analysis.attributes import integer
+from otel_tokenstream.viewer.progress import STREAM_EVENTS
 from otel_tokenstream.viewer.streams import WITH_SPANS, Json, loads, stream_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream import signals
-from otel_tokenstream.viewer.progress import STREAM_EVENTS, Progress, fields_of, integer
+from otel_tokenstream.analysis.attributes import integer
+from otel_tokenstream.viewer.progress import STREAM_EVENTS, Progress, fields_of
 
 if TYPE_CHECKING:
     import sqlite3

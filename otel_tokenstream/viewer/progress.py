@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from otel_tokenstream import signals
+from otel_tokenstream.analysis.attributes import integer
 
 if TYPE_CHECKING:
     from otel_tokenstream.viewer.otlp import Attributes
@@ -52,14 +53,6 @@ class Progress:
             if index > 0:  # before the first chunk there is a first-token time, not a gap
                 self.gap_max_us = _larger(self.gap_max_us, integer(attributes, signals.AT_GAP_US))
                 self.wait_max_us = _larger(self.wait_max_us, integer(attributes, signals.AT_WAIT_US))
-
-
-def integer(attributes: Attributes, name: str) -> int | None:
-    """The attribute as an integer; None where it is absent or of another type."""
-    value: Any = attributes.get(name)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def fields_of(attribute_sets: list[Attributes], known: list[str] | None = None) -> list[str]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from otel_tokenstream.viewer import api, assets, database, receiver_grpc, receiver_http, security
+from otel_tokenstream.analysis.sources import viewer_database
+from otel_tokenstream.viewer import api, assets, receiver_grpc, receiver_http, report, security
 from otel_tokenstream.viewer.otlp import MAX_REQUEST_BYTES
 from otel_tokenstream.viewer.retention import Retention
 from otel_tokenstream.viewer.store import Store
@@ -38,7 +39,7 @@ class Viewer:
     ) -> None:
         self.http_port = http_port
         self.grpc_port = grpc_port
-        self.database = database_path or database.default_path()
+        self.database = database_path or viewer_database.default_path()
         self._retention = retention or Retention()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="viewer-http", daemon=True)
@@ -76,6 +77,7 @@ class Viewer:
         app.on_response_prepare.append(security.set_headers)
         receiver_http.add_routes(app, store)
         api.add_routes(app, store, self._updates)
+        report.add_routes(app, store.path)
         assets.add_routes(app)
         # Bodies are decompressed by the receiver, which knows where to stop.
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2, auto_decompress=False)

@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream import signals
-from otel_tokenstream.viewer.progress import Progress, integer
+from otel_tokenstream.analysis.attributes import integer, number
+from otel_tokenstream.viewer.progress import Progress
 
 if TYPE_CHECKING:
     import sqlite3
@@ -111,7 +112,7 @@ def _measured(row: sqlite3.Row, attributes: Attributes) -> Json:
         "consumer_total_ms": integer(attributes, signals.CONSUMER_TOTAL_MS),
         "stall_count": integer(attributes, signals.STALL_COUNT),
         "stall_total_ms": integer(attributes, signals.STALL_TOTAL_MS),
-        "output_rate": _number(attributes, signals.OUTPUT_RATE),
+        "output_rate": number(attributes, signals.OUTPUT_RATE),
         "output_tokens": integer(attributes, signals.USAGE_OUTPUT_TOKENS),
         "input_tokens": integer(attributes, signals.USAGE_INPUT_TOKENS),
         "error_type": attributes.get(signals.ERROR_TYPE),
@@ -138,11 +139,6 @@ def _so_far(progress: Progress) -> Json:
         "input_tokens": None,
         "error_type": None,
     }
-
-
-def _number(attributes: Attributes, name: str) -> float | None:
-    value = attributes.get(name)
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _ms(microseconds: int | None) -> int | None:

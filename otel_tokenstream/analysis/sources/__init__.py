@@ -1,0 +1,7 @@
+"""Where recorded spans are read from."""
+
+from __future__ import annotations
+
+
+class SourceError(Exception):
+    """A source cannot be read; the text says which one, why, and what to do."""

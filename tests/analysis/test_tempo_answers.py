@@ -1,0 +1,120 @@
+"""What other servers than a healthy Tempo answer. The real one is asked in tests/stack/test_report.py."""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from otel_tokenstream.analysis.recording import Recording
+from otel_tokenstream.analysis.sources import SourceError
+from otel_tokenstream.analysis.sources.tempo import Tempo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TOKEN = "s3cret"
+
+
+class Server:
+    """Answers every request in one way and writes down what it was asked."""
+
+    def __init__(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.asked: list[dict[str, str]] = []
+        asked = self.asked
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                asked.append(dict(self.headers.items()))
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def read(self) -> Recording:
+        recording = Recording()
+        Tempo(self.url, 0, 60, tenant="team-a").read(recording)
+        return recording
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    started: list[Server] = []
+
+    def start(status: int = 200, body: bytes = b"", **headers: str) -> Server:
+        started.append(Server(status, body, headers))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+def test_the_token_and_the_tenant_are_sent(serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the environment, with further headers as OTLP exporters write them."""
+    monkeypatch.setenv("TEMPO_BEARER_TOKEN", TOKEN)
+    monkeypatch.setenv("TEMPO_HEADERS", "x-team=a%20b,x-zone=1")
+    server = serve(body=b"{}")
+    assert server.read().streams() == []
+    (asked,) = [{name.lower(): value for name, value in each.items()} for each in server.asked]
+    assert asked["authorization"] == f"Bearer {TOKEN}"
+    assert (asked["x-scope-orgid"], asked["x-team"], asked["x-zone"]) == ("team-a", "a b", "1")
+
+
+def test_the_token_goes_nowhere_else(serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A redirection is refused instead of followed; the message does not hold the token."""
+    monkeypatch.setenv("TEMPO_BEARER_TOKEN", TOKEN)
+    elsewhere = serve(body=b"{}")
+    server = serve(302, Location=f"{elsewhere.url}/api/search")
+    with pytest.raises(SourceError, match="answers 302") as refused:
+        server.read()
+    assert TOKEN not in str(refused.value)
+    assert elsewhere.asked == []
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (401, b"no org id", r"answers 401 no org id; set TEMPO_BEARER_TOKEN or TEMPO_HEADERS, or name a tenant"),
+        (404, b"", "is this Tempo's HTTP address"),
+        (500, b"boom", "answers 500 boom; see its log"),
+        (200, b"<html>Grafana</html>", "answers, but not as Tempo does"),
+        (200, b"[]", "answers, but not as Tempo does"),
+        (200, b'{"traces": [{"id": 1}]}', "answers, but not as Tempo does"),
+    ],
+)
+def test_what_is_wrong_is_said_with_the_way_out(
+    serve: Callable[..., Server], status: int, body: bytes, said: str
+) -> None:
+    """A wrong port, a missing token and a failing server each have a message of their own."""
+    with pytest.raises(SourceError, match=said):
+        serve(status, body).read()
+
+
+def test_headers_of_another_form_are_refused(serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is sent."""
+    monkeypatch.setenv("TEMPO_HEADERS", "Bearer x")
+    server = serve(body=b"{}")
+    with pytest.raises(SourceError, match="TEMPO_HEADERS is not of the form"):
+        server.read()
+    assert server.asked == []

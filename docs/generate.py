@@ -25,7 +25,7 @@ SIGNALS = """\
 Generated from `otel_tokenstream/signals.py` by `make docs`.
 
 Instrumentation scope `{scope}`, schema `{schema}`. Names under `gen_ai.`,
-`server.` and `error.` are those of the OpenTelemetry GenAI semantic conventions; names under
+`server.`, `error.` and `user.` are those of the OpenTelemetry semantic conventions; names under
 `tokenstream.` and `dspy.` are this package's own. A value that was not measured is absent: it is
 never replaced by a default. Durations are seconds in metrics and in the convention's attributes,
 integer milliseconds in the package's own span attributes, integer microseconds in events.
@@ -123,7 +123,7 @@ def signals_page() -> str:
     return SIGNALS.format(
         scope=signals.SCOPE,
         schema=signals.SCHEMA_URL,
-        span_attributes=span_attributes("gen_ai.", "server.", "error.", "tokenstream."),
+        span_attributes=span_attributes("gen_ai.", "server.", "error.", "user.", "tokenstream."),
         module_attributes=span_attributes("dspy."),
         events=events(),
         event_attributes=attributes(signals.EVENT_ATTRIBUTES.values()),
@@ -136,7 +136,7 @@ def signals_page() -> str:
 
 
 def default(setting: Setting) -> str:
-    if setting.default is None or setting.default == frozenset():
+    if setting.default in (None, frozenset(), ()):
         return "none"
     value = str(setting.default).lower() if isinstance(setting.default, bool) else setting.default
     return f"{code(value)} {setting.unit}".rstrip()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # untyped
 
 from otel_tokenstream.coexistence import warn_of_duplicates
+from otel_tokenstream.core.guard import fault
 from otel_tokenstream.core.telemetry import telemetry_for
 from otel_tokenstream.settings import Configuration, Settings
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from otel_tokenstream.core.telemetry import Telemetry
+    from otel_tokenstream.live.from_settings import Outlets
     from otel_tokenstream.patches.table import PatchTable
 
 _PROVIDERS = ("tracer_provider", "meter_provider", "logger_provider")
@@ -27,6 +29,7 @@ class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
     _requirement: str
     _table: PatchTable | None = None
     _telemetry: Telemetry | None = None
+    _outlets: Outlets | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
         return (self._requirement,)
@@ -35,7 +38,8 @@ class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
         """Instrument the library; a second call changes nothing.
 
         Raises:
-            SettingError: an option or a variable is unknown or its value is not allowed. Not
+            SettingError: an option or a variable is unknown or its value is not allowed.
+            OutletError: an outlet that ``live`` names needs a library that is not installed. Neither
                 under ``opentelemetry-instrument``, where it is logged and the default used.
 
         """
@@ -48,8 +52,9 @@ class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
         providers = {name: kwargs.pop(name, None) for name in _PROVIDERS}
         settings = Settings.load(kwargs, lenient=lenient)
         warn_of_duplicates(self._library, zero_code=lenient)
+        self._outlets = _outlets(settings, lenient=lenient) if settings.live else None
         self._telemetry = telemetry_for(settings, **providers, library=self._library)
-        self._telemetry.enabled = True
+        self._telemetry.switch(on=True)
         self._table = self._patches()(self._telemetry)
         self._table.apply()
 
@@ -58,10 +63,29 @@ class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
             self._table.remove()
             self._table = None
         if self._telemetry is not None:
-            self._telemetry.enabled = False
+            self._telemetry.switch(on=False)
+        if self._outlets is not None:
+            self._outlets.close()
+            self._outlets = None
 
     def _patches(self) -> Callable[[Telemetry], PatchTable]:
         raise NotImplementedError
+
+
+def _outlets(settings: Settings, *, lenient: bool) -> Outlets | None:
+    from otel_tokenstream.live import from_settings  # noqa: PLC0415  # only what is used is loaded
+
+    try:
+        return from_settings.Outlets(settings.live, text=settings.live_text)
+    except from_settings.OutletError as error:
+        if not lenient:
+            raise
+        from_settings.log_once(str(error))
+    except Exception as error:
+        if not lenient:
+            raise
+        fault("opening the live outlets", error)
+    return None
 
 
 class LiteLLMInstrumentor(_Instrumentor):

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import difflib
 import logging
-import math
 import os
+import re
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 from otel_tokenstream import environment
+from otel_tokenstream import setting_kinds as kinds
+from otel_tokenstream.setting_kinds import NamedHook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+__all__ = ["Configuration", "NamedHook", "Setting", "SettingError", "Settings", "catalogue"]
 
 _logger = logging.getLogger(__name__)
 
@@ -49,94 +52,6 @@ class Setting:
     check: Callable[[object], Any]
 
 
-def _choice(*values: str) -> tuple[str, Callable[[object], str]]:
-    by_name = {value.lower(): value for value in values}
-
-    def check(value: object) -> str:
-        return by_name[str(value).strip().lower()]
-
-    return "one of " + ", ".join(values), check
-
-
-def _boolean() -> tuple[str, Callable[[object], bool]]:
-    by_name = {"true": True, "1": True, "false": False, "0": False}
-
-    def check(value: object) -> bool:
-        return by_name[str(value).strip().lower()]
-
-    return "true or false", check
-
-
-def _several(*values: str) -> tuple[str, Callable[[object], frozenset[str]]]:
-    def check(value: object) -> frozenset[str]:
-        names = value.split(",") if isinstance(value, str) else value
-        if not isinstance(names, (list, tuple, set, frozenset)):
-            raise TypeError
-        found = frozenset(str(name).strip().lower() for name in names if str(name).strip())
-        if not found <= set(values):
-            raise ValueError
-        return found
-
-    return "any of " + ", ".join(values) + ", separated by commas", check
-
-
-def _whole(highest: int) -> tuple[str, Callable[[object], int]]:
-    def check(value: object) -> int:
-        number = int(value.strip()) if isinstance(value, str) else value
-        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= highest:
-            raise ValueError
-        return number
-
-    return f"a whole number from 0 to {highest}", check
-
-
-def _seconds(highest: float) -> tuple[str, Callable[[object], float]]:
-    def check(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            raise TypeError
-        number = float(value)
-        if not math.isfinite(number) or not 0 <= number <= highest:
-            raise ValueError
-        return number
-
-    return f"seconds from 0 to {highest:g}", check
-
-
-@dataclass(frozen=True)
-class NamedHook:
-    """A function by its name, imported at its first use: a program's modules are not to be found before it runs."""
-
-    module: str
-    function: str
-
-    def __call__(self, text: str) -> str:
-        redacted: str = self._found()(text)
-        return redacted
-
-    @property
-    def longest(self) -> object:
-        """What a ``Redactor`` declares; a plain function declares nothing."""
-        return getattr(self._found(), "longest", None)
-
-    def _found(self) -> Any:
-        return getattr(import_module(self.module), self.function)
-
-
-def _hook() -> tuple[str, Callable[[object], Any]]:
-    def check(value: object) -> Any:
-        if isinstance(value, str):
-            module, colon, function = value.strip().partition(":")
-            if not (colon and function.isidentifier() and all(part.isidentifier() for part in module.split("."))):
-                raise ValueError
-            return NamedHook(module, function)
-        if value is not None and not callable(value):
-            raise TypeError
-        hash(value)  # settings are looked up by their values
-        return value
-
-    return "a function from str to str, or where one is as module:function", check
-
-
 def _setting(
     default: Any,
     environment: str,
@@ -145,6 +60,7 @@ def _setting(
     *,
     unit: str = "",
     zero: str = "",
+    shown: bool = True,
 ) -> Any:
     allowed, check = kind
     metadata = {
@@ -155,7 +71,7 @@ def _setting(
         "unit": unit,
         "zero": zero,
     }
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata=metadata, repr=shown)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,13 +81,13 @@ class Settings:
     events: Emitters = _setting(
         "span",
         environment.OTEL_TOKENSTREAM_EVENTS,
-        _choice("span", "log", "both", "none"),
+        kinds.choice("span", "log", "both", "none"),
         "Where token events go: on the span when it ends, as log records while the stream runs, or both",
     )
     event_budget: int = _setting(
         32,
         environment.OTEL_TOKENSTREAM_EVENT_BUDGET,
-        _whole(1024),
+        kinds.whole(1024),
         "Events a span may carry; chunks beyond it share events. Never above the tracer's own limit",
         unit="events",
         zero="no events on spans",
@@ -179,7 +95,7 @@ class Settings:
     offsets: int = _setting(
         256,
         environment.OTEL_TOKENSTREAM_OFFSETS,
-        _whole(4096),
+        kinds.whole(4096),
         "Points of tokenstream.offsets_us, the finer picture of a stream whose events were merged",
         unit="points",
         zero="no offsets",
@@ -187,7 +103,7 @@ class Settings:
     stall_threshold: float = _setting(
         2.0,
         environment.OTEL_TOKENSTREAM_STALL_THRESHOLD,
-        _seconds(86_400),
+        kinds.seconds(86_400),
         "A read after the first token that is blocked for this long is a stall",
         unit="s",
         zero="stalls are not looked for",
@@ -195,7 +111,7 @@ class Settings:
     first_token_threshold: float = _setting(
         30.0,
         environment.OTEL_TOKENSTREAM_FIRST_TOKEN_THRESHOLD,
-        _seconds(86_400),
+        kinds.seconds(86_400),
         "A stream without a first token after this long counts as stalled in the live gauge",
         unit="s",
         zero="waiting for the first token never counts",
@@ -203,37 +119,49 @@ class Settings:
     metric_names: MetricNames = _setting(
         "old",
         environment.OTEL_TOKENSTREAM_METRIC_NAMES,
-        _choice("old", "new", "both"),
+        kinds.choice("old", "new", "both"),
         "Names of the convention's metrics: gen_ai.client.operation.* (old), gen_ai.client.inference.* (new)",
     )
     chunk_metrics: bool = _setting(
         True,  # the default of a setting, named by its field
         environment.OTEL_TOKENSTREAM_CHUNK_METRICS,
-        _boolean(),
+        kinds.boolean(),
         "Record every gap in the histogram of time per output chunk, off the read path",
     )
     fields: bool = _setting(
         True,  # the default of a setting, named by its field
         environment.OTEL_TOKENSTREAM_FIELDS,
-        _boolean(),
+        kinds.boolean(),
         "Attribute the chunks of DSPy programs to output fields",
+    )
+    dspy_stream: frozenset[str] = _setting(
+        frozenset(),
+        environment.OTEL_TOKENSTREAM_DSPY_STREAM,
+        kinds.field_list(),
+        "Ask for the answers of DSPy programs as streams, though the programs do not, where they have these fields",
+    )
+    dspy_optimizers: bool = _setting(
+        False,  # the default of a setting, named by its field
+        environment.OTEL_TOKENSTREAM_DSPY_OPTIMIZERS,
+        kinds.boolean(),
+        "Show modules, tools and tokens in DSPy's Evaluate and optimizers too, which call programs by the thousand",
     )
     request_usage: bool = _setting(
         False,  # the default of a setting, named by its field
         environment.OTEL_TOKENSTREAM_REQUEST_USAGE,
-        _boolean(),
+        kinds.boolean(),
         "Ask providers to report the usage of every stream; the program is not shown what it did not ask for",
     )
     proxy_attributes: frozenset[str] = _setting(
         frozenset(),
         environment.OTEL_TOKENSTREAM_PROXY_ATTRIBUTES,
-        _several("team", "key_alias", "end_user"),
+        kinds.several("team", "key_alias", "end_user"),
         "What litellm's proxy server knows of its caller that may stand on spans; nothing else of it ever does",
     )
     model_limit: int = _setting(
         100,
         environment.OTEL_TOKENSTREAM_MODEL_LIMIT,
-        _whole(100_000),
+        kinds.whole(100_000),
         "Model names metrics may carry; further ones read _OTHER. Spans keep the name",
         unit="names",
         zero="every model reads _OTHER in metrics",
@@ -241,13 +169,13 @@ class Settings:
     capture_content: CaptureContent = _setting(
         "NO_CONTENT",
         _CAPTURE_CONTENT,
-        _choice("NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_EVENT"),
+        kinds.choice("NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_EVENT"),
         "Whether prompts and answers may leave the process: on spans, on events, on both",
     )
     content_limit: int = _setting(
         16_384,
         environment.OTEL_TOKENSTREAM_CONTENT_LIMIT,
-        _whole(1 << 24),
+        kinds.whole(1 << 24),
         "Text a span may carry in all, where content capture is on; the rest is left out",
         unit="bytes",
         zero="no text, only lengths",
@@ -255,7 +183,7 @@ class Settings:
     content_value_limit: int = _setting(
         8_192,
         environment.OTEL_TOKENSTREAM_CONTENT_VALUE_LIMIT,
-        _whole(1 << 24),
+        kinds.whole(1 << 24),
         "Text one attribute may carry; of a longer one the beginning is kept, and how much was left out",
         unit="bytes",
         zero="only the limit of the span holds",
@@ -263,8 +191,28 @@ class Settings:
     redact: Callable[[str], str] | None = _setting(
         None,
         environment.OTEL_TOKENSTREAM_REDACT,
-        _hook(),
+        kinds.hook(),
         "Called on every text before it enters a signal; where it fails the text is left out",
+    )
+
+    live: tuple[str, ...] = _setting(
+        (),
+        environment.OTEL_TOKENSTREAM_LIVE,
+        kinds.outlets(),
+        "Where tokens go while they come, beside the telemetry: to the terminal, to Redis Streams, to RabbitMQ",
+        shown=False,  # addresses of brokers have passwords
+    )
+    live_text: bool = _setting(
+        False,  # the default of a setting, named by its field
+        environment.OTEL_TOKENSTREAM_LIVE_TEXT,
+        kinds.boolean(),
+        "Whether what goes there has the text itself; without it times, fields and counts",
+    )
+    baggage_keys: tuple[str, ...] = _setting(
+        (),
+        environment.OTEL_TOKENSTREAM_BAGGAGE_KEYS,
+        kinds.keys("keys of OpenTelemetry baggage"),
+        "Baggage that becomes attributes of spans, log records and live events, under its own name. Never written",
     )
 
     @property
@@ -358,6 +306,8 @@ class Configuration:
     metric_names: str | None = None
     chunk_metrics: bool | None = None
     fields: bool | None = None
+    dspy_stream: str | None = None
+    dspy_optimizers: bool | None = None
     request_usage: bool | None = None
     proxy_attributes: str | None = None
     model_limit: int | None = None
@@ -365,6 +315,9 @@ class Configuration:
     content_limit: int | None = None
     content_value_limit: int | None = None
     redact: object = None
+    live: str | None = None
+    live_text: bool | None = None
+    baggage_keys: str | None = None
 
     def __init__(self, **options: object) -> None:
         problems: list[str] = []
@@ -389,13 +342,20 @@ def _take(setting: Setting, key: str, value: object, values: dict[str, object], 
         values[setting.name] = (
             setting.default
         )  # not a lower layer's value: a bad wish for content must not switch it on
-        problems.append(f"{key}={value!r} is not allowed: it takes {setting.allowed} (default {setting.default})")
+        problems.append(
+            f"{key}={_without_passwords(value)} is not allowed: it takes {setting.allowed} (default {setting.default})"
+        )
+
+
+def _without_passwords(value: object) -> str:
+    return re.sub(r"//[^@/\s]*@", "//...@", repr(value))
 
 
 def _withdraw_content(values: dict[str, object]) -> None:
     """A redaction that is not to be had must let nothing out unredacted."""
     if values.get("redact", values) is None:
         values["capture_content"] = "NO_CONTENT"
+        values["live_text"] = False
 
 
 def _unknown(what: str, key: str, known: Mapping[str, object]) -> str:

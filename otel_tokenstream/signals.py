@@ -195,6 +195,10 @@ END_USER = _span(
 EVENT_MERGED = _span(
     "tokenstream.event.merged", "int", "Chunks that share a token event with others, to stay in the budget", "{chunk}"
 )
+CONVERSATION_ID = _span("gen_ai.conversation.id", "string", "What `correlate` was given as conversation_id")
+USER_ID = _span("user.id", "string", "What `correlate` was given as user_id")
+REQUEST_ID = _span("tokenstream.request_id", "string", "What `correlate` was given as request_id")
+OPERATION = _span("tokenstream.operation", "string", "The program's own name of what it does, by `correlate` or `step`")
 OFFSETS_US = _span(
     "tokenstream.offsets_us", "int[]", "Arrivals since the call, evenly chosen, where events were merged", "us"
 )
@@ -203,6 +207,25 @@ OFFSETS_US = _span(
 
 DSPY_MODULE = _span("dspy.module", "string", "Class name of the module")
 DSPY_SIGNATURE = _span("dspy.signature", "string", "Input and output fields of a predictor's signature")
+
+# --- The tool and retrieval spans of DSPy ------------------------------------------------
+
+TOOL_NAME = _span("gen_ai.tool.name", "string", "Name of the tool that is run")
+TOOL_TYPE = _span("gen_ai.tool.type", "string", "function")
+TOOL_CALL_ID = _span("gen_ai.tool.call.id", "string", "The model's id of the call, where it gave one")
+TOOL_CALL_ARGUMENTS = _span(
+    "gen_ai.tool.call.arguments", "string", "What the tool was given, as JSON; only with content capture on spans"
+)
+TOOL_CALL_RESULT = _span(
+    "gen_ai.tool.call.result", "string", "What the tool gave, as text or JSON; only with content capture on spans"
+)
+RETRIEVAL_TOP_K = _span("gen_ai.retrieval.top_k", "int", "Most passages that were asked for", "{document}")
+RETRIEVAL_QUERY = _span(
+    "gen_ai.retrieval.query.text", "string", "What was looked for; only with content capture on spans"
+)
+RETRIEVAL_DOCUMENTS = _span(
+    "gen_ai.retrieval.documents", "string", "What was found, as JSON; only with content capture on spans"
+)
 
 # --- Events -------------------------------------------------------------------------------
 
@@ -421,5 +444,13 @@ STREAM_STALLED = _metric(
 )
 EVENTS_MERGED = _metric(
     "counter", "tokenstream.event.merged", "{chunk}", (), "Chunks merged into shared events to stay in the budget"
+)
+LIVE_SINK = "tokenstream.live.sink"
+LIVE_DROPPED = _metric(
+    "counter",
+    "tokenstream.live.dropped",
+    "{event}",
+    (LIVE_SINK,),
+    "Live events that a sink was too slow for, or had to give up",
 )
 FAULTS = _metric("counter", "tokenstream.faults", "{fault}", (ERROR_TYPE,), "Faults of this package it kept to itself")

@@ -116,7 +116,7 @@ class Capture:
         return [
             Generation(span, by_id.get(span.parent.span_id) if span.parent is not None else None)
             for span in spans
-            if signals.OPERATION_NAME in (span.attributes or {})
+            if signals.OUTCOME in (span.attributes or {})
         ]
 
     @property

@@ -25,6 +25,14 @@ CASES: dict[str, tuple[Any, str, Any, str, str]] = {
     "metric_names": ("old", "Both", "both", "newest", "one of old, new, both"),
     "chunk_metrics": (True, "false", False, "off", "true or false"),
     "fields": (True, "0", False, "2", "true or false"),
+    "dspy_stream": (
+        frozenset(),
+        "answer, reasoning",
+        frozenset({"answer", "reasoning"}),
+        "answer,*",
+        "names of output fields, separated by commas, or * for all",
+    ),
+    "dspy_optimizers": (False, "1", True, "loud", "true or false"),
     "request_usage": (False, "1", True, "yes", "true or false"),
     "proxy_attributes": (
         frozenset(),
@@ -38,6 +46,15 @@ CASES: dict[str, tuple[Any, str, Any, str, str]] = {
     "content_limit": (16_384, "100", 100, "1.5", "a whole number from 0 to 16777216"),
     "content_value_limit": (8_192, "0", 0, "8k", "a whole number from 0 to 16777216"),
     "redact": (None, " a.b:mask ", NamedHook("a.b", "mask"), "mask", "a function from str to str"),
+    "live": (
+        (),
+        "terminal, rediss://me:secret@host:6380/0",
+        ("terminal", "rediss://me:secret@host:6380/0"),
+        "http://host",
+        "terminal, redis://..., rediss://..., amqp://... or amqps://..., separated by commas",
+    ),
+    "live_text": (False, "true", True, "all", "true or false"),
+    "baggage_keys": ((), "tenant, user.id", ("tenant", "user.id"), "a=b", "keys of OpenTelemetry baggage"),
 }
 every_setting = pytest.mark.parametrize("name", CASES)
 

@@ -11,6 +11,7 @@ from opentelemetry.semconv._incubating.attributes import (
     error_attributes,
     gen_ai_attributes,
     server_attributes,
+    user_attributes,
 )
 from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
 
@@ -22,7 +23,11 @@ MAKERS = [path for folder in ("core", "patches", "fields", "live") for path in (
 HISTOGRAMS = [metric for metric in signals.METRICS.values() if metric.kind == "histogram"]
 
 # In the conventions' own repository since the conventions package stopped following it.
-NEWER_ATTRIBUTES = {"gen_ai.request.reasoning.level", "gen_ai.usage.cache_write.input_tokens"}
+NEWER_ATTRIBUTES = {
+    "gen_ai.request.reasoning.level",
+    "gen_ai.retrieval.top_k",
+    "gen_ai.usage.cache_write.input_tokens",
+}
 NEWER_METRICS = "gen_ai.client.inference."
 
 
@@ -32,7 +37,7 @@ def strings_of(*modules: Any) -> set[str]:
 
 def test_attribute_names_of_the_convention_are_the_conventions() -> None:
     """A misspelt name would be a new one, which no back end looks at."""
-    known = strings_of(gen_ai_attributes, server_attributes, error_attributes)
+    known = strings_of(gen_ai_attributes, server_attributes, error_attributes, user_attributes)
     claimed = {each.name for each in signals.SPAN_ATTRIBUTES.values() if each.source == signals.CONVENTION}
     assert claimed - known == NEWER_ATTRIBUTES
 
@@ -93,7 +98,7 @@ def test_attributes_of_events_and_metrics_are_described() -> None:
     of_events = {name for event in signals.EVENTS.values() for name in event.attributes}
     assert of_events == set(signals.EVENT_ATTRIBUTES)
     of_metrics = {name for metric in signals.METRICS.values() for name in metric.attributes}
-    own = {signals.TOKEN_TYPE, signals.FIRST_TOKEN_SEEN, signals.PHASE}
+    own = {signals.TOKEN_TYPE, signals.FIRST_TOKEN_SEEN, signals.PHASE, signals.LIVE_SINK}
     assert of_metrics <= set(signals.SPAN_ATTRIBUTES) | set(signals.EVENT_ATTRIBUTES) | own
 
 

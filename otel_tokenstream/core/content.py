@@ -64,6 +64,15 @@ def span_attributes(call: Captured, settings: Settings, longest: int) -> dict[st
     return attributes
 
 
+def value_attribute(value: object, settings: Settings) -> str | None:
+    """Return one value, of a tool's arguments say: a text as it is, anything else as JSON; None without room for it."""
+    limit, hook = min(settings.content_share, settings.value_limit), settings.redact
+    if limit < _LEAST:
+        return None
+    shown = _structured(_shown(value, hook), hook)
+    return cut(shown, limit) if isinstance(shown, str) else _within(shown, limit)
+
+
 # --- The values of a span -----------------------------------------------------------------
 
 

@@ -84,11 +84,18 @@ class Attempt:
 
 
 class Live(Protocol):
-    """Takes each row as it comes, and is told of reads that are blocked right now."""
+    """Takes each row as it comes, with its ``text`` if it wants that, and is told of reads that are blocked right now.
+
+    ``close`` comes once, when the call has ended.
+    """
+
+    text: bool
 
     def __call__(self, generation: Generation, row: Row, /) -> None: ...
 
     def stalled(self, generation: Generation, since: int, at: int, phase: str, /) -> None: ...
+
+    def close(self, generation: Generation, /) -> None: ...
 
 
 class Recorder(Protocol):
@@ -168,7 +175,8 @@ class Generation:
         self._last_read: tuple[int, int, bool] | None = None
         self._live = recorder.live
         self.observed = recorder.observed
-        self._keep_text = timeline.keeps_text
+        # The timeline leaves text alone that it has no room for.
+        self._keep_text = timeline.keeps_text or (self._live is not None and self._live.text)
         self._milestones_left = True
         self._tool_call = 0
         # (arrived, gap, index) of the chunk that brought the first content of its kind

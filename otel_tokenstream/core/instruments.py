@@ -13,6 +13,7 @@ from otel_tokenstream.core import open_calls
 from otel_tokenstream.core.backlog import LONGEST_HOLD, Backlog
 from otel_tokenstream.core.generation import OUTCOMES, Request, now
 from otel_tokenstream.core.guard import fault, faults
+from otel_tokenstream.core.observers import dropped
 from otel_tokenstream.core.text import repaired
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ Labels = tuple[tuple[str, Any], ...]
 
 OTHER = "_OTHER"
 _LONGEST_DRAIN = 2.0
+_SINKS = 32
+_ERRORS = 64  # classes are few, but an error that comes as content has a word of the provider's
 
 _OLD_NAMES = {
     signals.OPERATION_DURATION,
@@ -68,6 +71,7 @@ class Instruments:
         self._settings = settings
         self.model = Bounded(settings.model_limit)
         self.field = Bounded(settings.model_limit)
+        self.error = Bounded(_ERRORS)
         self._counted: set[Labels] = set()
         self._histograms: dict[str, Histogram] = {}
         self._counters: dict[str, Any] = {}
@@ -80,12 +84,13 @@ class Instruments:
                 self._histograms[metric.name] = meter.create_histogram(
                     metric.name, **about, explicit_bucket_boundaries_advisory=metric.buckets
                 )
-            elif metric.kind == "counter" and metric.name != signals.FAULTS:
+            elif metric.kind == "counter" and metric.name not in (signals.FAULTS, signals.LIVE_DROPPED):
                 self._counters[metric.name] = meter.create_counter(metric.name, **about)
         self.backlog = Backlog(self._record_gap)
         self._observe(meter.create_observable_gauge, signals.STREAM_ACTIVE, self._active)
         self._observe(meter.create_observable_gauge, signals.STREAM_STALLED, self._stalled)
         self._observe(meter.create_observable_counter, signals.FAULTS, _faults)
+        self._observe(meter.create_observable_counter, signals.LIVE_DROPPED, _Dropped())
         self._meter = meter
         self._held: list[Any] = []
         open_calls.around_fork(self.hold, self.let_go)
@@ -191,6 +196,19 @@ def _locks_of_collection(meter: Any) -> list[Any]:
     locks = [getattr(consumer, "_lock", None)]
     locks += [getattr(reader, "_export_lock", None) for reader in getattr(consumer, "_reader_storages", ())]
     return [lock for lock in locks if lock is not None]
+
+
+class _Dropped:
+    """Losses of live sinks; a program that makes ever new classes of them makes no ever new series."""
+
+    def __init__(self) -> None:
+        self._name = Bounded(_SINKS)
+
+    def __call__(self, _: CallbackOptions) -> Counter[Labels]:
+        counted: Counter[Labels] = Counter()
+        for name, count in dropped.copy().items():
+            counted[((signals.LIVE_SINK, self._name(name)),)] += count
+        return counted
 
 
 def _faults(_: CallbackOptions) -> Counter[Labels]:

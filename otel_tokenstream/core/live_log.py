@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 
@@ -11,33 +11,40 @@ from otel_tokenstream.core import summary
 from otel_tokenstream.core.event_text import LiveText
 from otel_tokenstream.core.guard import guarded
 from otel_tokenstream.core.redaction import kept_for
-from otel_tokenstream.core.timeline import Row, Timeline
+from otel_tokenstream.core.timeline import Row, Timeline, TokenEvent
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     from opentelemetry._logs import Logger
 
     from otel_tokenstream.core.generation import Generation, Request
     from otel_tokenstream.settings import Settings
 
 _INTERVAL = 100_000_000
+_MOST_AT_ONCE = 10
 _UNBOUNDED = 1 << 30
 
 
 class LiveLog:
-    """One stream's log records. Rows of one kind and field that come within the interval share one."""
+    """One stream's log records. Rows of one kind and field that come within the interval share one.
 
-    __slots__ = ("_emitted", "_labels", "_line", "_logger", "_stalled_since", "_text")
+    Where several kinds and fields come by turns, one record each takes as many intervals.
+    """
 
-    def __init__(self, logger: Logger, call: Request, settings: Settings) -> None:
+    __slots__ = ("_due", "_labels", "_line", "_logger", "_stalled_since", "_text", "text")
+
+    def __init__(self, logger: Logger, call: Request, settings: Settings, labels: Mapping[str, Any]) -> None:
         self._logger = logger
-        with_text = settings.content_on_events and settings.content_limit > 0
+        self.text = with_text = settings.content_on_events and settings.content_limit > 0
         self._text = LiveText(settings) if with_text else None
         self._labels = {
             signals.OPERATION_NAME: call.operation,
             signals.PROVIDER_NAME: call.provider,
             signals.REQUEST_MODEL: call.model,
+            **labels,
         }
-        self._emitted = 0
+        self._due = 0
         self._stalled_since = 0
         self._line = Timeline(
             budget=_UNBOUNDED,
@@ -56,9 +63,8 @@ class LiveLog:
         ):
             if at is not None and at[0] == arrived and row[0]:
                 self._emit(call, summary.milestone_event(call, name, at))
-        if arrived - self._emitted >= _INTERVAL:
-            self.flush(call)
-            self._emitted = arrived
+        if arrived >= self._due:
+            self._due = arrived + max(self.flush(call), 1) * _INTERVAL
 
     @guarded
     def stalled(self, call: Generation, since: int, at: int, phase: str) -> None:
@@ -67,17 +73,20 @@ class LiveLog:
             self._stalled_since = since
             self._emit(call, summary.pending_stall_event(call, self._line, since, at, phase))
 
-    def flush(self, call: Generation) -> None:
-        """Emit what waits for the interval to pass."""
-        line = self._line
-        for event in line.events:
+    def flush(self, call: Generation) -> int:
+        """Emit what waits for the interval to pass, and return how many records it took."""
+        line, records = self._line, 0
+        for event in _together(line.events):
             for told, text in ((event, ""),) if self._text is None else self._text.events(event):
                 self._emit(call, summary.token_event(call, told, text))
+                records += 1
         for stall in line.stalls:
             if stall.arrived - stall.wait != self._stalled_since:
                 self._emit(call, summary.stall_event(call, stall))
+                records += 1
         line.events.clear()
         line.stalls.clear()
+        return records
 
     def close(self, call: Generation) -> None:
         """Emit the rest, with what is known only at the end."""
@@ -98,3 +107,17 @@ class LiveLog:
                 attributes={**attributes, **self._labels},
             )
         )
+
+
+def _together(events: Sequence[TokenEvent]) -> Iterable[TokenEvent]:
+    """Merge what is of one kind and field, in the order of their first chunks; of very many the last are mixed."""
+    found: dict[tuple[str, str | None], TokenEvent] = {}
+    for event in events:
+        key = (event.kind, event.field)
+        if key not in found and len(found) == _MOST_AT_ONCE:
+            key = next(reversed(found))
+        if key in found:
+            found[key].merge(event)
+        else:
+            found[key] = event
+    return found.values()

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import _logs, metrics, trace
-from opentelemetry.context import attach, detach
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
 from otel_tokenstream import signals
-from otel_tokenstream.core import open_calls, ownership, summary
+from otel_tokenstream.core import correlation, observers, open_calls, ownership, summary
 from otel_tokenstream.core.capture import Captured
 from otel_tokenstream.core.content import span_attributes
 from otel_tokenstream.core.generation import FAILED, Generation, Request
@@ -23,16 +23,18 @@ from otel_tokenstream.core.guard import guarded
 from otel_tokenstream.core.instruments import Instruments
 from otel_tokenstream.core.live_log import LiveLog
 from otel_tokenstream.core.redaction import kept_for
+from otel_tokenstream.core.steps import Step
 from otel_tokenstream.core.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
     from opentelemetry._logs import LoggerProvider
     from opentelemetry.metrics import MeterProvider
-    from opentelemetry.trace import Span, Tracer, TracerProvider
+    from opentelemetry.trace import Span, TracerProvider
 
+    from otel_tokenstream.core.generation import Live
+    from otel_tokenstream.core.observers import Watch
     from otel_tokenstream.settings import Settings
 
 _SDK_EVENT_LIMIT = 128
@@ -40,6 +42,7 @@ _LONGEST_EXIT_DRAIN = 2.0
 
 
 _telemetries: dict[tuple[Any, ...], Telemetry] = {}
+_active: dict[Telemetry, None] = {}
 _instruments: dict[MeterProvider | None, Instruments] = {}
 
 
@@ -55,6 +58,11 @@ def telemetry_for(
     if key not in _telemetries:
         _telemetries[key] = Telemetry(*key[1:])
     return _telemetries[key]
+
+
+def active() -> Telemetry | None:
+    """Return the Telemetry that was switched on last and still is; None without instrumentation."""
+    return next(reversed(_active), None)
 
 
 def flush(timeout: float = 10.0) -> bool:
@@ -79,8 +87,8 @@ def flush(timeout: float = 10.0) -> bool:
         for _ in providers:
             done = sent.get(timeout=max(deadline - time.monotonic(), 0.0)) and done
     except Empty:
-        return False
-    return done
+        done = False
+    return observers.flush(max(deadline - time.monotonic(), 0.0)) and done
 
 
 def _providers() -> list[Any]:
@@ -106,7 +114,6 @@ class Telemetry:
     ) -> None:
         ours = version("otel-tokenstream")
         self.settings = settings
-        # Off after uninstrument(): programs may hold wrappers of ours that cannot be taken from them.
         self.enabled = True
         self.tracer = trace.get_tracer(signals.SCOPE, ours, tracer_provider, signals.SCHEMA_URL)
         if meter_provider not in _instruments:  # a second set would make every instrument and gauge twice
@@ -117,25 +124,44 @@ class Telemetry:
         self._meter_provider = meter_provider
         self._logger_provider = logger_provider
 
+    def switch(self, *, on: bool) -> None:
+        """Switch off after uninstrument(): programs may hold wrappers of ours that cannot be taken from them."""
+        self.enabled = on
+        _active.pop(self, None)
+        if on:
+            _active[self] = None
+
     def start(self, request: Request, continues: Generation | None = None) -> Generation | None:
         """Begin a generation under the current span; None where instrumentation is suppressed or off.
 
-        It is linked to the one whose answer it ``continues``.
+        It is linked to the one whose answer it ``continues``, or to the span that ``correlate`` names.
         """
         if not self.enabled or not is_instrumentation_enabled():
             return None
         settings = self.settings
-        adopted = ownership.owned_elsewhere()
-        span = trace.get_current_span() if adopted else self._start_span(request, continues)
+        correlated = correlation.correlation(settings.baggage_keys)
+        labels = correlation.attributes(correlated)
+        if labels:
+            request = replace(request, parameters={**request.parameters, **labels})
+        adopted, above = ownership.owned_elsewhere(), trace.get_current_span()
+        span = above if adopted else self._start_span(request, continues)
+        if adopted:
+            span.set_attributes(labels)
         recorder: Recorder | Unrecorded = UNRECORDED
-        live = settings.events in ("log", "both") and not _is_placeholder(
+        logged = settings.events in ("log", "both") and not _is_placeholder(
             self._logger_provider or _logs.get_logger_provider()
         )
         measured = not _is_placeholder(self._meter_provider or metrics.get_meter_provider())
-        if span.is_recording() or measured or live:
+        watches: list[Watch] = []
+        if observers.present():
+            origin = observers.origin_of(span, above, correlated, settings.redact, request=request, adopted=adopted)
+            watches = observers.watches(origin)
+        if span.is_recording() or measured or logged or watches:
             open_calls.arm(self.flush)
-            log = LiveLog(self.logger, request, settings) if live else None
-            recorder = Recorder(self, span, log, adopted=adopted)
+            live: list[Live] = [*watches]
+            if logged:
+                live.append(LiveLog(self.logger, request, settings, labels))
+            recorder = Recorder(self, span, live, adopted=adopted)
         timeline = Timeline(
             budget=max(settings.event_budget, 1),
             offsets=settings.offsets,
@@ -148,18 +174,22 @@ class Telemetry:
         else:
             call = Generation(request, recorder, timeline, context)
         call.context = ownership.reading(call)
+        for watch in watches:
+            guarded(watch.started)(call)
         return call
 
-    def step(self, name: str, attributes: Mapping[str, Any] | None = None) -> Step:
+    def step(self, name: str, attributes: Mapping[str, Any] | None = None, kind: SpanKind = SpanKind.INTERNAL) -> Step:
         """Return a context manager for a span around work that is no model call."""
-        return Step(self.tracer if self.enabled else None, name, attributes)
+        labels = correlation.attributes(correlation.correlation(self.settings.baggage_keys))
+        return Step(self.tracer if self.enabled else None, name, {**(attributes or {}), **labels}, kind)
 
     def _start_span(self, request: Request, continues: Generation | None) -> Span:
+        before = trace.get_current_span(continues.context).get_span_context() if continues else correlation.continued()
         return self.tracer.start_span(
             f"{request.operation} {request.model}",
             kind=SpanKind.CLIENT,
             attributes=summary.request_attributes(request),
-            links=[Link(trace.get_current_span(continues.context).get_span_context())] if continues else None,
+            links=[Link(before)] if before is not None else None,
         )
 
     @guarded
@@ -167,45 +197,6 @@ class Telemetry:
         """Record what waits, for at most ``within`` seconds; the providers' own flush sends it."""
         open_calls.finish_dropped()
         return self.instruments.backlog.drain(within=within, pausing=False)
-
-
-class Step:
-    """A current span around a piece of a program; an error leaves its class on it and nothing else."""
-
-    __slots__ = ("_attached", "_attributes", "_name", "_span", "_tracer")
-
-    def __init__(self, tracer: Tracer | None, name: str, attributes: Mapping[str, Any] | None) -> None:
-        self._tracer = tracer
-        self._name = name
-        self._attributes = attributes
-        self._span: Span | None = None
-
-    def __enter__(self) -> Span:
-        self._start()
-        return self._span or trace.INVALID_SPAN
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._end(kind)
-
-    @guarded
-    def _start(self) -> None:
-        if self._tracer is not None and is_instrumentation_enabled():
-            self._span = self._tracer.start_span(self._name, attributes=self._attributes)
-            self._attached = attach(trace.set_span_in_context(self._span))
-
-    @guarded
-    def _end(self, kind: type[BaseException] | None) -> None:
-        if self._span is None:
-            return
-        # A dropped coroutine unwinds in a foreign context: see Owning.
-        if kind is None or not issubclass(kind, GeneratorExit):
-            detach(self._attached)
-        if kind is not None and issubclass(kind, Exception):
-            self._span.set_attribute(signals.ERROR_TYPE, kind.__qualname__)
-            self._span.set_status(Status(StatusCode.ERROR))
-        self._span.end()
 
 
 class Unrecorded:
@@ -230,16 +221,16 @@ class Recorder:
     __slots__ = ("_adopted", "_span", "_telemetry", "live")
     observed = True
 
-    def __init__(self, telemetry: Telemetry, span: Span, live: LiveLog | None, *, adopted: bool) -> None:
+    def __init__(self, telemetry: Telemetry, span: Span, live: list[Live], *, adopted: bool) -> None:
         self._telemetry = telemetry
         self._span = span
         self._adopted = adopted
-        self.live = live
+        self.live: Live | None = observers.Several(live) if len(live) > 1 else live[0] if live else None
 
     def finish(self, call: Generation) -> None:
         # What one step cannot do must not keep the next ones from theirs.
         for step in (
-            self._close_log,
+            self._close_live,
             self._write_outcome,
             self._write_span,
             self._write_content,
@@ -248,7 +239,7 @@ class Recorder:
         ):
             guarded(step)(call)
 
-    def _close_log(self, call: Generation) -> None:
+    def _close_live(self, call: Generation) -> None:
         if self.live is not None:
             self.live.close(call)
 
@@ -300,7 +291,7 @@ class Recorder:
         if call.cost_usd is not None:
             instruments.count(signals.COST, call.cost_usd, model, context)
         if call.error_type is not None:
-            full[signals.ERROR_TYPE] = call.error_type
+            full[signals.ERROR_TYPE] = instruments.error(call.error_type)
         duration = (call.ended - call.started) / 1e9
         record(signals.OPERATION_DURATION, duration, full, context)
         record(signals.INFERENCE_DURATION, duration, full, context)

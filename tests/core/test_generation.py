@@ -201,7 +201,14 @@ def test_text_is_not_kept_unless_it_is_wanted(ends: Ends) -> None:
 def test_live_rows_stop_with_the_end(ends: Ends) -> None:
     """What a live sink is given ends with the call, the rest of a field included."""
     rows: list[Any] = []
-    ends.live = lambda _, row: rows.append(row[4])  # type: ignore[assignment]
+
+    class Rows:
+        text = False
+
+        def __call__(self, _: Any, row: Any) -> None:
+            rows.append(row[4])
+
+    ends.live = Rows()  # type: ignore[assignment]
     call = ends.call()
     call.parser = parser_for("chat", ("a",))
     feed = Feed(call)

@@ -401,6 +401,22 @@ def test_models_beyond_the_limit_share_a_name_in_metrics_only(record: Record) ->
     assert [g.attributes[signals.REQUEST_MODEL] for g in captured.generations] == ["one", "two", "three", "four", "one"]
 
 
+def test_ever_new_words_for_errors_make_no_ever_new_series(record: Record) -> None:
+    """An error that came as content is called what the provider calls it, which nobody bounds; spans keep the word."""
+    telemetry, captured = record()
+    for number in range(100):
+        call = started(telemetry)
+        call.error_type = f"error_{number}"
+        call.end(COMPLETED)
+
+    counted = Counter(
+        {point.attributes[signals.ERROR_TYPE]: point.count for point in captured.metrics[signals.OPERATION_DURATION]}
+    )
+    assert len(counted) == 65
+    assert counted[OTHER] == 36
+    assert captured.generations[-1].attributes[signals.ERROR_TYPE] == "error_99"
+
+
 def test_suppressed_instrumentation_is_honoured(record: Record) -> None:
     """Inside suppress_instrumentation() no call is begun and no step has a span."""
     telemetry, captured = record()
@@ -466,6 +482,24 @@ def test_log_records_come_while_the_stream_runs_and_at_most_ten_a_second(record:
     for entry in captured.logs:
         assert list(entry.attributes)[:3] == [signals.AT_OFFSET_US, signals.AT_GAP_US, signals.AT_INDEX]
         assert entry.attributes[signals.REQUEST_MODEL] == "test"
+
+
+@pytest.mark.parametrize("fields", [2, 40])
+def test_log_records_of_kinds_and_fields_by_turns_are_at_most_ten_a_second(record: Record, fields: int) -> None:
+    """Each has a record of its own, until there are too many; all chunks are counted."""
+    telemetry, captured = record(events="log")
+    call = started(telemetry)
+    for i in range(1_000):
+        at = call.started + (i + 1) * 5 * MS
+        call.chunk(at - MS, at, TEXT, 1, f"field{i % fields}", None)
+    call.end(COMPLETED)
+
+    tokens = [entry for entry in captured.logs if entry.name == signals.TOKEN_EVENT]
+    assert len(tokens) <= 10 * 5 + 2 * min(fields, 10)
+    assert sum(entry.attributes.get(signals.AT_COUNT, 1) for entry in tokens) == 1_000
+    told = {entry.attributes.get(signals.AT_FIELD) for entry in tokens}
+    assert {"field0", "field1"} <= told
+    assert (None in told) is (fields > 10)
 
 
 @pytest.mark.parametrize(

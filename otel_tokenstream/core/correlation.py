@@ -1,0 +1,201 @@
+"""Who a call is for: told once, and then on every span, event and live token of the call tree.
+
+It travels in the OpenTelemetry context, so it follows tasks and the threads that context
+follows, under a key of its own and not as baggage: baggage is sent along with every HTTP
+request, to the model's provider too.
+"""
+
+from __future__ import annotations
+
+from functools import wraps
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from opentelemetry import baggage
+from opentelemetry.context import attach, create_key, detach, get_current, get_value, set_value
+from opentelemetry.trace import SpanContext
+
+from otel_tokenstream import signals
+from otel_tokenstream.core.text import repaired
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
+    from contextvars import Token
+    from types import TracebackType
+
+    from opentelemetry.context import Context
+
+    F = TypeVar("F", bound=Callable[..., Any])
+
+LONGEST_VALUE = 256
+
+# By the names ``correlate`` takes.
+_ATTRIBUTES = {
+    "conversation_id": signals.CONVERSATION_ID,
+    "user_id": signals.USER_ID,
+    "request_id": signals.REQUEST_ID,
+    "operation": signals.OPERATION,
+}
+_NAMES = {attribute: name for name, attribute in _ATTRIBUTES.items()}
+_KEY = create_key("otel_tokenstream_correlation")
+_CONTINUED_KEY = create_key("otel_tokenstream_continued")
+_NOTHING: dict[str, str] = {}
+
+
+def correlation(baggage_keys: Iterable[str] = ()) -> Mapping[str, str]:
+    """Return what holds here, by name; what ``correlate`` was given comes before baggage."""
+    given: Any = get_value(_KEY) or _NOTHING
+    found = {}
+    for key in baggage_keys:
+        value = baggage.get_baggage(key)
+        measured = key in signals.SPAN_ATTRIBUTES and key not in _NAMES  # not for a caller of the program to say
+        if isinstance(value, str) and value and not measured:
+            found[_NAMES.get(key, key)] = _fitted(value)
+    return {**found, **given} if found else given
+
+
+def attributes(values: Mapping[str, str]) -> dict[str, str]:
+    """Return a correlation as attributes of a span or log record. Never of a metric."""
+    return {_ATTRIBUTES.get(name, name): value for name, value in values.items()}
+
+
+def continued() -> SpanContext | None:
+    """Return the span whose answer the model calls made here go on with, by ``correlate(continues=...)``."""
+    known: Any = get_value(_CONTINUED_KEY)
+    found: SpanContext | None = known
+    return found
+
+
+class correlate:  # noqa: N801  # used as a verb, like the context managers of contextlib
+    """Say who the model calls and steps inside are for; as a context manager or as a decorator.
+
+        with correlate(conversation_id="c-17", user_id="u-4"):
+            answer = program(question=question)
+
+    ``continues`` is the span of an answer that broke off or was interrupted, as a live event's
+    ``span_context`` has it: the spans of model calls inside are linked to it.
+
+    Inner values win over outer ones. Values are cut to 256 characters. In a generator use the
+    decorator, ``correlate(request_id=...)(stream_answer)(question)``: a ``with`` statement around
+    a ``yield`` also holds in whoever reads the generator, between its reads.
+
+    Raises:
+        TypeError: a value is not a string, or what is continued no span context.
+
+    """
+
+    __slots__ = ("_continues", "_entered", "_values")
+
+    def __init__(
+        self,
+        *,
+        conversation_id: str | None = None,
+        user_id: str | None = None,
+        request_id: str | None = None,
+        operation: str | None = None,
+        continues: SpanContext | None = None,
+    ) -> None:
+        given = {
+            "conversation_id": conversation_id,
+            "user_id": user_id,
+            "request_id": request_id,
+            "operation": operation,
+        }
+        for name, value in given.items():
+            if value is not None and not isinstance(value, str):
+                message = f"correlate({name}=...) takes a string, not {type(value).__name__}"
+                raise TypeError(message)
+        if not (continues is None or isinstance(continues, SpanContext)):
+            message = (
+                f"correlate(continues=...) takes a span context, as the span_context of a live event is, "
+                f"not {type(continues).__name__}"
+            )
+            raise TypeError(message)
+        self._continues = continues
+        self._values = {name: _fitted(value) for name, value in given.items() if value}
+        self._entered: list[tuple[Context, Token[Context]]] = []
+
+    def __enter__(self) -> None:
+        held: Any = get_value(_KEY) or _NOTHING
+        context = set_value(_KEY, {**held, **self._values})
+        if self._continues is not None:
+            context = set_value(_CONTINUED_KEY, self._continues, context)
+        self._entered.append((context, attach(context)))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        context, token = self._entered.pop()
+        # A generator or coroutine that is dropped unwinds in whatever context it is dropped in.
+        if kind is None or not issubclass(kind, GeneratorExit) or get_current() is context:
+            detach(token)
+
+    def __call__(self, function: F) -> F:
+        """Hold during each call of a function, coroutine or generator function, and in no other code."""
+        held: Any
+        if isasyncgenfunction(function):
+            held = self._around_async_generator(function)
+        elif isgeneratorfunction(function):
+            held = self._around_generator(function)
+        elif iscoroutinefunction(function):
+            held = self._around_coroutine(function)
+        else:
+            held = self._around_function(function)
+        wrapper: Any = wraps(function)(held)
+        found: F = wrapper
+        return found
+
+    def _again(self) -> correlate:
+        return correlate(**self._values, continues=self._continues)
+
+    def _around_function(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with self._again():
+                return function(*args, **kwargs)
+
+        return call
+
+    def _around_coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            with self._again():
+                return await function(*args, **kwargs)
+
+        return call
+
+    def _around_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def generate(*args: Any, **kwargs: Any) -> Generator[Any, None, Any]:
+            held, stream = self._again(), function(*args, **kwargs)
+            try:
+                while True:
+                    with held:
+                        try:
+                            item = next(stream)
+                        except StopIteration as end:
+                            return end.value
+                    yield item
+            finally:
+                with held:
+                    stream.close()
+
+        return generate
+
+    def _around_async_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        async def generate(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            held, stream = self._again(), function(*args, **kwargs)
+            try:
+                while True:
+                    with held:
+                        try:
+                            item = await anext(stream)
+                        except StopAsyncIteration:
+                            return
+                    yield item
+            finally:
+                with held:
+                    await stream.aclose()
+
+        return generate
+
+
+def _fitted(value: str) -> str:
+    return repaired(value[:LONGEST_VALUE])

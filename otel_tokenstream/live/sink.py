@@ -1,0 +1,110 @@
+"""Where live events go: a sink of one's own, and what stands between it and the streams.
+
+A sink is called on a thread of its own, one event at a time and in order. It may block and it
+may raise: that costs only itself. Between the streams and the thread is a queue of bounded
+length; what does not fit is dropped, counted (``tokenstream.live.dropped``) and told in the
+``EndEvent`` of the stream it was missing from.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from otel_tokenstream.core import observers
+from otel_tokenstream.live.inbox import Inbox, Wanted
+from otel_tokenstream.live.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from otel_tokenstream.live.events import Event
+
+CAPACITY = 10_000
+
+
+class Sink(Protocol):
+    """Takes events somewhere. Both methods are called on the sink's own thread."""
+
+    def handle(self, event: Event) -> None:
+        """Take the next event; an error is logged once, and the events after it still come."""
+
+    def close(self) -> None:
+        """Finish: there are no more events. Must return in good time, also when the other side is gone."""
+
+
+@runtime_checkable
+class Forks(Protocol):
+    """A sink that must know when its process was forked: connections are the parent's."""
+
+    def forked(self) -> None:
+        """Forget what belongs to the parent; called in the child, before its first event."""
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """A sink that collects events to send them together, and goes on trying while the other side is away."""
+
+    def settle(self) -> None:
+        """Send what was collected: there is nothing more to handle for now. ``close`` must do so too."""
+
+    def hurry(self, within: float) -> None:
+        """Give up, ``within`` seconds from now, what is not sent; called by another thread that waits to close."""
+
+
+class Attachment:
+    """A sink that is attached. As a context manager it is closed at the end."""
+
+    def __init__(self, sink: Sink, inbox: Inbox, *, suppressing: bool = True) -> None:
+        self._inbox = inbox
+        self._worker = Worker(sink, inbox, suppressing=suppressing)
+
+    @property
+    def dropped(self) -> int:
+        """Events lost so far: the sink was too slow for them, or failed on them."""
+        return self._inbox.dropped
+
+    def flush(self, timeout: float = 2.0) -> bool:
+        """Wait until everything told so far was handled; return whether it was, within ``timeout`` seconds."""
+        return self._worker.flush(timeout)
+
+    def close(self, timeout: float = 2.0) -> bool:
+        """Take no more events, wait for those taken and close the sink; return whether all that was in time."""
+        return self._worker.close(timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def attach(
+    sink: Sink,
+    *,
+    fields: Collection[str] | None = None,
+    operation: str | None = None,
+    correlation: Mapping[str, str] | None = None,
+    types: Collection[str] | None = None,
+    text: bool = False,
+    capacity: int = CAPACITY,
+    name: str = "",
+) -> Attachment:
+    """Send the events of calls that start from now on to a sink.
+
+    ``fields`` keeps tokens of these output fields only, ``types`` events of these types,
+    ``operation`` and ``correlation`` those of calls and steps that have them. Without ``text``
+    the events have no text. ``capacity`` is the number of chunks that may wait for the sink.
+    ``name`` stands in ``tokenstream.live.dropped``; the sink's class name if it is empty.
+    """
+    wanted = Wanted.of(fields=fields, operation=operation, correlation=correlation, types=types)
+    return Attachment(sink, Inbox(wanted, name or type(sink).__name__, text=text, capacity=capacity))
+
+
+def lost(sink_name: str, count: int = 1) -> None:
+    """Count events that a sink itself had to give up, in ``tokenstream.live.dropped``."""
+    observers.dropped[sink_name] += count

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import re
+import threading
+from typing import TYPE_CHECKING, Any
+
+import litellm
+import pytest
+from live_calls import QUESTION, Seen, arguments, program, streamed
+
+from otel_tokenstream import Redactor, TokenCollector, attach, signals, step, subscribe
+from otel_tokenstream.demo.provider import Script, reasoning, tool_call
+from otel_tokenstream.testing import capture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_tokenstream.demo.provider import ScriptedProvider
+
+ADDRESS = "ann.bell@example.org"
+SECRET = f"Write to {ADDRESS} today."
+
+
+def mask(text: str) -> str:
+    return re.sub(r"[\w.]+@[\w.]+\w", "[address]", text)
+
+
+every_hook = pytest.mark.parametrize("hook", [mask, Redactor(mask, longest=40)], ids=["plain", "declared"])
+
+
+def leaked(texts: list[str]) -> bool:
+    """Whether the address can be put together from what left, or a half of it stands in one piece."""
+    whole = "".join(texts)
+    return ADDRESS in whole or "ann.bell" in whole or "@example" in whole
+
+
+@every_hook
+@pytest.mark.parametrize(
+    ("kind", "pieces"),
+    [
+        ("text", list(SECRET)),
+        ("reasoning", [reasoning(character) for character in SECRET]),
+        ("tool_call", [tool_call("", name="send", call_id="call_1"), *map(tool_call, SECRET)]),
+    ],
+)
+def test_an_address_sent_one_character_a_chunk_never_leaves(
+    provider: ScriptedProvider, kind: str, pieces: list[Any], hook: Callable[[str], str]
+) -> None:
+    """Neither to a callback, a collector, a sink nor a log record; the rest of the text does."""
+    called, sunk = Seen(), Seen()
+    with (
+        capture(redact=hook, events="both", capture_content="SPAN_AND_EVENT") as captured,
+        subscribe(called),
+        attach(sunk, text=True),
+        TokenCollector() as collected,
+    ):
+        streamed(provider, Script(pieces=pieces, gap=0))
+
+    for texts in (
+        [token.text or "" for token in called.tokens],
+        [token.text or "" for token in sunk.tokens],
+        [token.text or "" for token in collected.tokens],
+        [str(event.attributes.get(signals.AT_TEXT, "")) for event in captured.logs],
+    ):
+        assert not leaked(texts)
+        assert "".join(texts) == "Write to [address] today."
+    assert {token.kind for token in called.tokens if token.text} == {kind}
+    assert sum(token.chars for token in called.tokens) == len(SECRET)
+
+
+@every_hook
+def test_an_address_in_a_field_never_leaves(provider: ScriptedProvider, hook: Callable[[str], str]) -> None:
+    """The text of each field of a program is redacted as a whole; the program gets the address."""
+    reply = f"[[ ## reasoning ## ]]\nI know {ADDRESS}\n\n[[ ## answer ## ]]\n{SECRET}\n\n[[ ## completed ## ]]"
+    with capture(redact=hook), TokenCollector() as collected:
+        ask = program(provider)
+        provider.scripts["program"] = Script(pieces=list(reply), gap=0)
+        *_, prediction = ask(question=QUESTION)
+
+    assert prediction.answer == SECRET
+    assert {name: text.strip() for name, text in collected.fields.items()} == {
+        "reasoning": "I know [address]",
+        "answer": "Write to [address] today.",
+    }
+    assert not leaked([token.text or "" for token in collected.tokens])
+
+
+@every_hook
+@pytest.mark.parametrize("taken", range(8, 32, 4))
+def test_a_loss_in_the_midst_of_an_address_lets_no_half_of_it_out(
+    provider: ScriptedProvider, hook: Callable[[str], str], taken: int
+) -> None:
+    """What is left of a match after a loss is no match any more: no text of that run leaves then."""
+    seen, entered, free = Seen(), threading.Event(), threading.Event()
+
+    def callback(event: Any) -> None:
+        seen(event)
+        if not entered.is_set():
+            entered.set()
+            free.wait()
+
+    with capture(redact=hook), subscribe(callback, capacity=taken) as subscription:
+        # Lost from the middle of the address on; the rest comes when the callback is free again.
+        stream = litellm.completion(**arguments(provider, Script(pieces=list(SECRET), gap=0)))
+        assert entered.wait(10)
+        for _ in range(20):
+            next(stream)
+        free.set()
+        assert subscription.flush(10)
+        list(stream)
+
+    assert seen.end.outcome == "completed"
+    assert (seen.end.dropped > 0) == (taken < 20)
+    assert not leaked([token.text or "" for token in seen.tokens])
+    if seen.end.dropped:
+        assert "ann" not in seen.text
+        assert "org" not in seen.text
+
+
+def test_text_of_a_step_is_redacted_live() -> None:
+    """Attributes of a step may quote the user; counts stay what they are."""
+    with capture(redact=mask), TokenCollector() as collected, step("search", query=SECRET, k=3) as span:
+        span.add_event("found", {"by": [ADDRESS], "passages": 2})
+
+    start, note, _ = collected.events
+    assert start.attributes == {"query": "Write to [address] today.", "k": 3}  # type: ignore[attr-defined]
+    assert note.attributes == {"by": ["[address]"], "passages": 2}  # type: ignore[attr-defined]
+
+
+def test_a_hook_that_fails_lets_nothing_out(provider: ScriptedProvider) -> None:
+    """The facts still come."""
+
+    def broken(text: str) -> str:
+        raise ValueError(text)
+
+    seen = Seen()
+    with capture(redact=broken), subscribe(seen):
+        streamed(provider)
+
+    assert seen.text == "[redaction failed]"
+    assert sum(token.chars for token in seen.tokens) == 8

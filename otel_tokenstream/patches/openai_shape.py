@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -27,6 +28,8 @@ _PROVIDERS = {
     "watsonx": "ibm.watsonx.ai",
     "xai": "x_ai",
 }
+
+_NAME = re.compile(r"[A-Za-z][\w.:-]{0,63}", re.ASCII)
 
 _NUMBERS = {
     signals.REQUEST_TEMPERATURE: ("temperature", float),
@@ -97,6 +100,11 @@ def usage(reported: Any, *, estimated: bool = False) -> Usage | None:
         audio_output=count(of_output, "audio_tokens"),
         estimated=estimated,
     )
+
+
+def error_word(*said: object) -> str:
+    """Return the first of a provider's words for an error that is a name; where none is, it may be a sentence."""
+    return next((word for word in said if isinstance(word, str) and _NAME.fullmatch(word)), "_OTHER")
 
 
 def get(thing: Any, name: str) -> Any:

@@ -1,102 +1,74 @@
-"""The ways into a stream: each library, sync and async, with what its chunks say."""
+"""The ways into a stream: each library and API, sync and async, and what its chunks say."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from otel_tokenstream.demo.provider import Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from otel_tokenstream.demo.provider import ScriptedProvider
 
+    # Takes a provider and a read time-out; what it returns opens a stream, as a coroutine if async.
+    Opener = Callable[[ScriptedProvider, float], Callable[[], Any]]
+
+LAST = "last"  # the piece after which nothing is under way: what a caller has by then is always the same
 TIMEOUT = 0.15  # seconds a read may last in the endings that time out
+
+_MADE_ANEW = re.compile(r"\b(resp|msg|item|cmpl|chatcmpl|content)[-_][\w=+/-]+|[0-9a-f-]{32,}|\d{6,}|\d+\.\d+e-\d+")
+_FINISHED = re.compile(rb'"(stop_reason|finishReason)":\s*"')
+
+
+def _as_it_is(script: Script) -> Script:
+    return script
 
 
 @dataclass(frozen=True)
 class Entry:
-    """``opener`` takes a provider and a read time-out; what it returns opens a stream, as a coroutine if async."""
+    """One way in. ``model`` is the name the provider is asked for."""
 
     name: str
     library: str
     is_async: bool
-    opener: Callable[[ScriptedProvider, float], Callable[[], Any]]
+    opener: Opener
     closes: bool
     """Whether the library's stream has close() or aclose() at all."""
+    model: str = "test"
+    script: Callable[[Script], Script] = _as_it_is
+    """What becomes of a row's script, where an answer has to have a form of its own."""
+    relayed: bool = False
+    """Whether a program stands between the library's stream and the caller, with chunks and errors of its own."""
+    error_type: str = Script().error_type
+    """What an error is called that comes as content, and raises nothing."""
+    usual: bool = False
+    """Whether it is run with all faults every time."""
+    times_out: bool = True
+    """Whether the time-out it is given reaches the client that asks the provider."""
 
 
-def said(chunk: Any) -> Any:
+def said(chunk: Any) -> str:
     """What a chunk says, without what differs from one answer to the next."""
+    if isinstance(chunk, bytes):
+        # The last event may come with the one before it, or not.
+        return _MADE_ANEW.sub("#", chunk.decode()).partition("event: message_stop")[0]
     if hasattr(chunk, "model_dump"):
-        return type(chunk).__name__, chunk.model_dump(exclude={"id", "created"})
-    return type(chunk).__name__, str(getattr(chunk, "delta", None)), getattr(chunk, "finish_reason", None)
+        return f"{type(chunk).__name__} {_MADE_ANEW.sub('#', str(chunk.model_dump(warnings=False)))}"
+    return f"{type(chunk).__name__} {_delta(chunk)}"
+
+
+def _delta(chunk: Any) -> str:
+    return f"{getattr(chunk, 'delta', None)} {getattr(chunk, 'finish_reason', None)}"
 
 
 def finished(chunk: Any) -> bool:
     """Whether a chunk brings the finish reason."""
-    choices = getattr(chunk, "choices", None)
-    return bool(choices[0].finish_reason if choices else getattr(chunk, "finish_reason", None))
-
-
-def _litellm(provider: ScriptedProvider, timeout: float) -> dict[str, Any]:
-    return {
-        "model": "openai/test",
-        "messages": [{"role": "user", "content": "Why?"}],
-        "api_base": provider.base_url,
-        "api_key": "none",
-        "max_retries": 0,
-        "timeout": timeout,
-        "stream": True,
-    }
-
-
-def _litellm_sync(provider: ScriptedProvider, timeout: float) -> Callable[[], Any]:
-    import litellm
-
-    return lambda: litellm.completion(**_litellm(provider, timeout))
-
-
-def _litellm_async(provider: ScriptedProvider, timeout: float) -> Callable[[], Any]:
-    import litellm
-
-    return lambda: litellm.acompletion(**_litellm(provider, timeout))
-
-
-@cache
-def _lm15(engine: str, base_url: str, timeout: float) -> tuple[Any, Any]:
-    """An engine, kept because it loads the machine's certificates, and a request for it."""
-    from dspy._vendor.lm15 import Timeouts
-    from dspy._vendor.lm15.router import RouterConfig
-    from dspy._vendor.lm15.types import Message, Request
-    from dspy.clients.engines import lm15_engine
-
-    config = RouterConfig(
-        env={},
-        api_keys={"openai-chat": "none"},
-        base_urls={"openai-chat": base_url},
-        timeouts=Timeouts(read=timeout),
-    )
-    return getattr(lm15_engine, engine)(config), Request("openai/test", (Message.user("Why?"),))
-
-
-def _lm15_sync(provider: ScriptedProvider, timeout: float) -> Callable[[], Any]:
-    engine, request = _lm15("LM15Engine", provider.base_url, timeout)
-    return lambda: engine.stream(request)
-
-
-def _lm15_async(provider: ScriptedProvider, timeout: float) -> Callable[[], Any]:
-    engine, request = _lm15("AsyncLM15Engine", provider.base_url, timeout)
-
-    async def opened() -> Any:
-        return engine.stream(request)
-
-    return opened
-
-
-ENTRIES = (
-    Entry("litellm", "litellm", False, _litellm_sync, closes=False),
-    Entry("litellm, async", "litellm", True, _litellm_async, closes=True),
-    Entry("DSPy's engine", "lm15", False, _lm15_sync, closes=True),
-    Entry("DSPy's engine, async", "lm15", True, _lm15_async, closes=True),
-)
+    if isinstance(chunk, bytes):
+        return _FINISHED.search(chunk) is not None
+    if hasattr(chunk, "choices"):
+        return bool(chunk.choices and chunk.choices[0].finish_reason)
+    kind = getattr(chunk, "type", None)
+    return getattr(kind, "value", kind) == "response.completed" or bool(getattr(chunk, "finish_reason", None))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     Open = Callable[[], Any]
-    Seen = Callable[[Any], int]  # returns how many chunks came
+    Seen = Callable[[Any], int]  # returns 2 for the last piece, at which callers leave
 
 
 class CallersOwn(Exception):  # noqa: N818  # nobody's error but the caller's
@@ -75,14 +75,13 @@ class Keeper:
 
 
 def closed_by_the_collector(opened: Open, seen: Seen) -> None:
-    def relay() -> Iterator[Any]:
+    def relay() -> Iterator[int]:
         for chunk in opened():
-            seen(chunk)
-            yield chunk
+            yield seen(chunk)
 
     keeper = Keeper(relay())
-    next(keeper.kept)
-    next(keeper.kept)
+    while next(keeper.kept) < 2:
+        pass
     del keeper
     gc.collect()
 
@@ -130,21 +129,20 @@ async def with_block_async(opened: Open, seen: Seen) -> None:
 
 
 async def closed_by_the_collector_async(opened: Open, seen: Seen) -> None:
-    async def relay() -> AsyncIterator[Any]:
+    async def relay() -> AsyncIterator[int]:
         async for chunk in await opened():
-            seen(chunk)
-            yield chunk
+            yield seen(chunk)
 
     keeper = Keeper(relay())
-    await anext(keeper.kept)
-    await anext(keeper.kept)
+    while await anext(keeper.kept) < 2:
+        pass
     del keeper
     gc.collect()
     await asyncio.sleep(0.01)  # the event loop closes what the collector found
 
 
 async def time_out_of_the_callers(opened: Open, seen: Seen) -> None:
-    await asyncio.wait_for(to_the_end_async(opened, seen), 0.1)
+    await asyncio.wait_for(to_the_end_async(opened, seen), 0.4)
 
 
 def cancelled(when: Callable[[Any, int], bool], waiting: Callable[[], Awaitable[Any]] | None = None) -> Any:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from entries import ENTRIES, Entry
-from table import ENDINGS, Ending
+from leaving_at_exit import NAMES, WAYS
+from table import ENDINGS, GROUPS, Ending
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from entries import Entry
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "endings.md"
 
@@ -22,20 +28,39 @@ A *failed* span has status error, `error.type` with the class of the exception t
 the finish reason `error`. A caller that leaves early is no error: *closed* is a deliberate close,
 *abandoned* a stream that was dropped, *cancelled* a cancelled task. Leaving after the finish reason
 is completion. A dash is an ending the library's stream cannot have: what has no `close()` cannot
-be closed.
+be closed. litellm's functions that are bridged to another API are columns of their own
+(*over chat*): they end by other code of litellm's. A program of DSPy's that is made to stream
+(*streamify*) reads the model's stream in a task of its own, which DSPy cancels when the program's
+stream is left.
 
+"""
+
+EXITS = """\
+## When the interpreter exits
+
+Streams that are open then, one of each of these: {}. Each is a span, and the exit handlers export it.
 """
 
 
 def page() -> str:
-    rows = [("Ending", *(entry.name for entry in ENTRIES))]
-    rows += [(ending.name, *(_cell(ending, entry) for entry in ENTRIES)) for ending in ENDINGS]
+    tables = [f"## {group}\n\n{_table(entries)}" for group, entries in GROUPS.items()]
+    return HEAD + "\n".join([*tables, _exits()])
+
+
+def _exits() -> str:
+    rows = [f"| {way} | {outcome} |" for way, (_, _, outcome) in WAYS.items()]
+    return "\n".join([EXITS.format(", ".join(NAMES)), "| Ending | Outcome |", "|---|---|", *rows]) + "\n"
+
+
+def _table(entries: Sequence[Entry]) -> str:
+    rows = [("Ending", *(entry.name for entry in entries))]
+    rows += [(ending.name, *(_cell(ending, entry) for entry in entries)) for ending in ENDINGS]
     first, *rest = ("| " + " | ".join(row) + " |" for row in rows)
-    return HEAD + "\n".join([first, "|---" * len(rows[0]) + "|", *rest]) + "\n"
+    return "\n".join([first, "|---" * len(rows[0]) + "|", *rest]) + "\n"
 
 
 def _cell(ending: Ending, entry: Entry) -> str:
-    return ending.expected(entry)[0] if ending.exists_for(entry) else "-"
+    return ending.expected(entry) if ending.exists_for(entry) else "-"
 
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@ import gc
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from entries import ENTRIES, Entry, said
+from entries import LAST, Entry, said
+from litellm_ways import AVAILABLE, OTHERS
 from opentelemetry.trace import StatusCode
-from table import ENDINGS, Ending
+from table import ENDINGS, ENTRIES, Ending
 
 from otel_tokenstream import signals
 from otel_tokenstream.core import open_calls, summary
@@ -38,8 +39,17 @@ FAULTS: dict[str, tuple[tuple[object, str], ...]] = {
     "the recorder": ((Recorder, "_write_span"),),
     "the metrics": ((Instruments, "record"),),
 }
+# Our hooks are the same for all entries but for the reader: with the others broken, all entries are left to slow runs.
+OFTEN = ("no fault", "the reader")
+
+
+def _marks(entry: Entry, fault: str) -> list[pytest.MarkDecorator]:
+    marks = [pytest.mark.skipif(entry in OTHERS and not AVAILABLE, reason="litellm needs its proxy extra for it")]
+    return marks if entry.usual or fault in OFTEN else [*marks, pytest.mark.slow]
+
+
 CELLS = [
-    pytest.param(ending, entry, fault, id=f"{ending.name}-{entry.name}-{fault}")
+    pytest.param(ending, entry, fault, id=f"{ending.name}-{entry.name}-{fault}", marks=_marks(entry, fault))
     for ending in ENDINGS
     for entry in ENTRIES
     if ending.exists_for(entry)
@@ -47,52 +57,72 @@ CELLS = [
 ]
 
 
+class Failure(NamedTuple):
+    """What a caller's exception says: its class, its text, and the classes of those it names as causes."""
+
+    name: str
+    text: str
+    causes: tuple[str, ...]
+
+
 @dataclass
 class Run:
     """What the caller saw of one stream, and whether the provider saw its connection go soon."""
 
-    chunks: list[Any]
-    error: tuple[str, str] | None
+    said: list[str]
+    chunks: int
+    error: Failure | None
     released: bool
 
 
 def run(ending: Ending, entry: Entry, provider: ScriptedProvider, loop: Any, *, within: float) -> Run:
     """Leave a stream as the row says; wait for the connection's end, at most ``within`` seconds."""
     provider.reset()
-    provider.scripts["test"] = ending.script
-    chunks: list[Any] = []
+    provider.scripts[entry.model] = entry.script(ending.script)
+    given: list[Any] = []
 
     def seen(chunk: Any) -> int:
-        chunks.append(said(chunk))
-        return len(chunks)
+        given.append(chunk)
+        return 2 if LAST in said(chunk) else 1
 
-    def leave() -> tuple[tuple[str, str] | None, bool]:
+    def leave() -> tuple[Failure | None, bool]:
+        failure = None
         try:
             ending.leave["sync"](entry.opener(provider, ending.timeout), seen)
-        except BaseException as error:  # noqa: BLE001  # a cancellation is an ending too
-            failure = _plain(error)
-        else:
-            failure = None
+        except Exception as error:  # noqa: BLE001  # compared with the bare run's
+            failure = _failure(error)
         return failure, _released(provider, within)
 
-    async def aleave() -> tuple[tuple[str, str] | None, bool]:
+    async def aleave() -> tuple[Failure | None, bool]:
+        # In a task of its own, because DSPy's streams cancel the one that leaves them early.
+        task = asyncio.create_task(ending.leave["async"](entry.opener(provider, ending.timeout), seen))
+        await asyncio.wait([task])
         try:
-            await ending.leave["async"](entry.opener(provider, ending.timeout), seen)
-        except BaseException as error:  # noqa: BLE001  # a cancellation is an ending too
-            failure = _plain(error)
-        else:
-            failure = None
+            failure = task.exception() and _failure(task.exception())
+        except asyncio.CancelledError as error:
+            failure = _failure(error)
+        del task  # with its traceback, which holds the stream
         return failure, await asyncio.to_thread(_released, provider, within)
 
     error, released = loop.run_until_complete(aleave()) if entry.is_async else leave()
     gc.collect()
     open_calls.finish_dropped()
-    return Run(chunks, error, released)
+    chunks = len(given)
+    if given and isinstance(given[0], bytes):
+        given = [b"".join(given)]  # how bytes are cut is the network's doing
+    return Run([said(chunk) for chunk in given], chunks, error, released)
 
 
-def _plain(error: BaseException) -> tuple[str, str]:
-    # Numbers in messages are times, ports and addresses.
-    return type(error).__qualname__, re.sub(r"0x[0-9a-f]+|\d+(\.\d+)?", "#", str(error))
+def _failure(error: BaseException) -> Failure:
+    text = re.sub(r"0x[0-9a-f]+|[0-9a-f]{8,}|\d+(\.\d+)?", "#", str(error))  # times, ports and addresses
+    return Failure(type(error).__qualname__, text, tuple(type(cause).__qualname__ for cause in _causes(error)))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause = error.__cause__
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
 
 
 def _released(provider: ScriptedProvider, within: float) -> bool:
@@ -114,8 +144,15 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 @pytest.fixture(scope="module")
 def bare(running_provider: ScriptedProvider, loop: Any) -> Any:
-    """The same ending without us, run once for all faults."""
-    return cache(lambda ending, entry: run(ending, entry, running_provider, loop, within=0.3))
+    """The same ending without us, run for all faults."""
+
+    def twice(ending: Ending, entry: Entry) -> Run:
+        first = run(ending, entry, running_provider, loop, within=0.3)
+        if first.released:  # by chance where a thread of litellm's lets go of it just in time
+            first.released = run(ending, entry, running_provider, loop, within=0.3).released
+        return first
+
+    return cache(twice)
 
 
 class Injected(Exception):  # noqa: N818  # a name that nothing else counts
@@ -138,24 +175,31 @@ def test_ending(
             monkeypatch.setattr(place, name, fail)
         ours = run(ending, entry, provider, loop, within=5.0 if without.released else 0.0)
 
-    assert ours.chunks == without.chunks
+    assert ours.said == without.said
     assert ours.error == without.error
     assert ours.released or not without.released
 
     assert (faults["Injected"] > faults_before) is (fault != "no fault" and bool(ours.chunks or fault != "the reader"))
 
     (generation,) = captured.generations
-    outcome, raises = ending.expected(entry)
-    said_of = generation.attributes
+    outcome, told = ending.expected(entry), generation.attributes
+    failed = outcome == "failed"
     assert generation.outcome == outcome
-    assert (generation.span.status.status_code is StatusCode.ERROR) is raises
+    assert (generation.span.status.status_code is StatusCode.ERROR) is failed
     assert not generation.span.status.description
-    assert said_of.get(signals.ERROR_TYPE) == (ours.error[0] if raises and ours.error else None)
+    if not failed:
+        assert signals.ERROR_TYPE not in told
+    elif ours.error is None:  # it was content
+        assert told[signals.ERROR_TYPE] == entry.error_type
+    elif entry.relayed:  # the program raised another one
+        assert told[signals.ERROR_TYPE].endswith("Error")
+    else:
+        assert told[signals.ERROR_TYPE] == ours.error.name
     if fault in ("the attributes", "the recorder"):
         return
-    assert (said_of.get(signals.FINISH_REASONS) == ("error",)) is raises
-    if fault in ("no fault", "the span's events", "the metrics"):
-        assert said_of[signals.CHUNKS] == len(ours.chunks)
-        assert (signals.TIME_TO_FIRST_CHUNK in said_of) is bool(ours.chunks)
+    assert (told.get(signals.FINISH_REASONS) == ("error",)) is failed
+    if fault in ("no fault", "the span's events", "the metrics") and not entry.relayed:
+        assert told[signals.CHUNKS] == ours.chunks
+        assert (signals.TIME_TO_FIRST_CHUNK in told) is bool(ours.chunks)
     if fault == "no fault" and ours.chunks:
-        assert sum(event.attributes.get(signals.AT_COUNT, 1) for event in generation.tokens) == len(ours.chunks)
+        assert sum(event.attributes.get(signals.AT_COUNT, 1) for event in generation.tokens) == told[signals.CHUNKS]

@@ -137,6 +137,27 @@ async def test_a_routers_text_completion_is_one_span(provider: ScriptedProvider,
     assert pieces(only(tokenstream)) == [("text", 1), ("text", 2)]
 
 
+@pytest.mark.parametrize(
+    ("name", "asked", "expected"),
+    [
+        ("responses", {"input": "Tides?", "stream": True}, "chat letters-group"),
+        ("generate_content", {"contents": [{"parts": [{"text": "Tides?"}]}]}, "generate_content letters-group"),
+    ],
+)
+def test_a_sync_routers_other_apis_have_the_groups_name(
+    provider: ScriptedProvider, tokenstream: Capture, name: str, asked: dict[str, Any], expected: str
+) -> None:
+    """They take another way through the router, without retries: the model is what was asked for there too."""
+    pytest.importorskip("mcp", reason="litellm's responses import it")
+    result = getattr(router(provider), name)(model="letters-group", **asked)
+    if "stream" in asked:
+        list(result)
+
+    assert only(tokenstream).name == expected
+    assert only(tokenstream).attributes[signals.PROVIDER_NAME] == "deepseek"
+    assert only(tokenstream).outcome == "completed"
+
+
 async def test_a_routers_embeddings_are_no_generation(provider: ScriptedProvider, tokenstream: Capture) -> None:
     """They pass through the same method and are not ours."""
     with pytest.raises(litellm.exceptions.BadRequestError):

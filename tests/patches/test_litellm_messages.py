@@ -71,6 +71,15 @@ async def test_an_error_event_fails_the_call(provider: ScriptedProvider, tokenst
     assert pieces(only(tokenstream)) == [("text", 1)]
 
 
+async def test_an_error_event_that_tells_a_story_has_no_name(provider: ScriptedProvider, tokenstream: Capture) -> None:
+    """What should be a name can hold anything: nothing of it leaves but that it was an error."""
+    script = Script(pieces=["a"], gap=0, ending="error_frame", error_type="your prompt 'Why are there tides?' is bad")
+    await drained(litellm.anthropic.messages.acreate, **asked(provider, script, stream=True))
+
+    assert only(tokenstream).outcome == "failed"
+    assert only(tokenstream).attributes[signals.ERROR_TYPE] == "_OTHER"
+
+
 async def test_the_callers_leaving_is_not_litellms_drain(provider: ScriptedProvider, tokenstream: Capture) -> None:
     """litellm reads the rest of the answer for its own accounts after the caller has gone: the call was closed."""
     script = Script(pieces=["a"] * 8, gap=0.05)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from otel_tokenstream.patches.litellm import chat, google, messages, other_loops, responses, router, text
+from otel_tokenstream.patches.litellm import chat, google, messages, other_loops, pass_through, responses, router, text
 from otel_tokenstream.patches.litellm.attempts import aattempting, attempting
 from otel_tokenstream.patches.litellm.calls import acalling, calling
 from otel_tokenstream.patches.table import Patch, PatchTable
@@ -115,7 +115,7 @@ _FUNCTIONS = (
 
 def table(telemetry: Telemetry) -> PatchTable:
     patches = [patch for function in _FUNCTIONS for patch in _patches(telemetry, function)]
-    return PatchTable([*patches, *router.patches(telemetry), *other_loops.patches()])
+    return PatchTable([*patches, *router.patches(telemetry), *other_loops.patches(), *pass_through.patches(telemetry)])
 
 
 def _patches(telemetry: Telemetry, function: _Function) -> Iterator[Patch]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from otel_tokenstream.core.generation import Generation
 
 _MISSING = object()
+_BROKEN_OFF = "incomplete"
 
 
 def settle(call: Generation, answer: Any) -> None:
@@ -24,6 +25,8 @@ def settle(call: Generation, answer: Any) -> None:
         call.cache_hit, call.usage, call.cost_usd = True, None, None
         return
     _settle_stream(call, stream)
+    if _kept_its_error(call, answer, stream):
+        call.error_type = _BROKEN_OFF
     if call.attempts and call.attempts[-1].invented:
         call.finish_reason_synthetic = bool(call.finish_reasons)
         call.response_model = None
@@ -52,6 +55,16 @@ def _settle_stream(call: Generation, stream: Any) -> None:
         call.usage = _together(reported)
     elif call.usage is not None:  # counted by litellm from the text
         call.usage = replace(call.usage, estimated=True)
+
+
+def _kept_its_error(call: Generation, answer: Any, stream: Any) -> bool:
+    """Whether a stream that litellm made from a chat stream ended as if all were well, after that one had failed.
+
+    A chat stream that ends well gives a finish reason, invented if need be.
+    """
+    bridged = stream is not answer and hasattr(stream, "received_finish_reason")
+    exhausted = isinstance(sys.exc_info()[1], (StopIteration, StopAsyncIteration))
+    return bridged and exhausted and not call.finish_reasons and call.error_type is None
 
 
 def _together(reported: list[Usage]) -> Usage:

@@ -11,7 +11,7 @@ from otel_tokenstream.core.generation import Usage
 from otel_tokenstream.core.timeline import AUDIO, EMPTY, REASONING, TEXT
 from otel_tokenstream.patches.litellm.entry import Entry
 from otel_tokenstream.patches.litellm.sent_events import SentEvents
-from otel_tokenstream.patches.openai_shape import count, get
+from otel_tokenstream.patches.openai_shape import count, error_word, get
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +50,7 @@ def _read_event(call: Generation, event: Any) -> list[tuple[int, Any]]:
     """Read all but the content, and return that: (candidate, part)."""
     error = get(event, "error")
     if error is not None:
-        call.error_type = str(get(error, "status") or "error")
+        call.error_type = error_word(get(error, "status"))
     call.response_id = _get(event, "responseId") or call.response_id
     call.response_model = _get(event, "modelVersion") or call.response_model
     call.usage = _usage(_get(event, "usageMetadata")) or call.usage

@@ -8,7 +8,7 @@ from otel_tokenstream.core.generation import Usage
 from otel_tokenstream.core.timeline import EMPTY, REASONING, TOOL_CALL
 from otel_tokenstream.patches.litellm.entry import Entry
 from otel_tokenstream.patches.litellm.sent_events import SentEvents
-from otel_tokenstream.patches.openai_shape import count, get
+from otel_tokenstream.patches.openai_shape import count, error_word, get
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +63,7 @@ def _read_event(call: Generation, asked: int, arrived: int, event: Any) -> bool:
         _read_reason(call, get(event, "delta"))
         _read_usage(call, get(event, "usage"))
     elif name == "error":
-        call.error_type = str(get(get(event, "error"), "type") or "error")
+        call.error_type = error_word(get(get(event, "error"), "type"))
     return False
 
 

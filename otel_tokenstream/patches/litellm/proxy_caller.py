@@ -31,6 +31,17 @@ def caller(settings: Settings, asked: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def of_key(key: object) -> dict[str, dict[str, Any]]:
+    """Return what is known of a key, as the proxy puts it into the metadata of calls."""
+    known = {
+        "user_api_key_alias": "key_alias",
+        "user_api_key_team_alias": "team_alias",
+        "user_api_key_team_id": "team_id",
+        "user_api_key_end_user_id": "end_user_id",
+    }
+    return {"metadata": {name: getattr(key, attribute, None) for name, attribute in known.items()}}
+
+
 def _metadata(asked: Mapping[str, Any], key: str) -> Any:
     # Which of the two it is depends on the route.
     for name in ("metadata", "litellm_metadata"):

@@ -8,7 +8,7 @@ from otel_tokenstream.core.generation import Usage
 from otel_tokenstream.core.timeline import AUDIO, EMPTY, REASONING, REFUSAL, TEXT, TOOL_CALL
 from otel_tokenstream.patches.litellm import chat
 from otel_tokenstream.patches.litellm.entry import Entry
-from otel_tokenstream.patches.openai_shape import count, get
+from otel_tokenstream.patches.openai_shape import count, error_word, get
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,14 +47,15 @@ def _reader(call: Generation) -> Reader:
             else:
                 call.generated(asked, arrived, kind, event.delta if written else "")
             return
-        call.chunk(asked, arrived, EMPTY, 0, None, None)
+        # How it ended is read first: it counts for more than when.
         answer = getattr(event, "response", None)
         if answer is not None:
             _read_head(call, answer)
             if name in ("response.completed", "response.incomplete", "response.failed"):
                 _read_end(call, answer)
         elif name == "error":
-            call.error_type = str(get(event, "code") or get(get(event, "error"), "type") or "error")
+            call.error_type = error_word(get(event, "code"), get(get(event, "error"), "type"))
+        call.chunk(asked, arrived, EMPTY, 0, None, None)
 
     return read
 
@@ -69,7 +70,7 @@ def _read_head(call: Generation, answer: Any) -> None:
 def _read_end(call: Generation, answer: Any) -> None:
     status = get(answer, "status")
     if status == "failed":
-        call.error_type = str(get(get(answer, "error"), "code") or "failed")
+        call.error_type = error_word(get(get(answer, "error"), "code"), "failed")
     elif status == "incomplete":
         reason = get(get(answer, "incomplete_details"), "reason") or "incomplete"
         call.finish_reasons[0] = _REASONS.get(reason, reason)

@@ -1,6 +1,6 @@
 """``Router``: one generation around all retries and fallbacks of a call.
 
-Whatever a router does passes through two of its methods, embeddings and files included; which
+Whatever a router does passes through few of its methods, embeddings and files included; which
 entry of litellm a call is for is told by the function it hands on.
 """
 
@@ -30,9 +30,12 @@ _ENTRIES = {
     "_completion": chat.ENTRY,
     "_acompletion": chat.ENTRY,
     "_atext_completion": text.ENTRY,
+    "responses": responses.ENTRY,
     "aresponses": responses.ENTRY,
     "anthropic_messages": messages.ENTRY,
+    "generate_content": google.ENTRY,
     "agenerate_content": google.ENTRY,
+    "generate_content_stream": google.STREAMED,
     "agenerate_content_stream": google.STREAMED,
 }
 
@@ -43,6 +46,7 @@ def patches(telemetry: Telemetry) -> list[Patch]:
         for module, router in _CLASSES
         for name, wrap in (
             (f"{router}.function_with_fallbacks", partial(_method, telemetry)),
+            (f"{router}._generic_api_call_with_fallbacks", partial(_method, telemetry)),
             (f"{router}.async_function_with_fallbacks", partial(_amethod, telemetry)),
         )
     ]

@@ -1,0 +1,170 @@
+"""litellm's functions that stream. Some are to be had only with its proxy extra."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from entries import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from entries import Opener
+
+    from otel_tokenstream.demo.provider import Script, ScriptedProvider
+
+QUESTION = [{"role": "user", "content": "Why?"}]
+CONTENTS = [{"role": "user", "parts": [{"text": "Why?"}]}]
+GPT, CLAUDE, GEMINI = "gpt-4o", "claude-sonnet-4-5", "gemini-2.5-flash"  # models litellm knows to have the API
+
+
+def _opener(path: str, /, **asked: Any) -> Opener:
+    """Open by a function of litellm, found at each call as a program finds it; ``path`` is under ``litellm``."""
+
+    def opener(provider: ScriptedProvider, timeout: float) -> Callable[[], Any]:
+        # Anthropic's own client adds the version to the path by itself.
+        base = provider.address if asked["model"].startswith("anthropic/") else provider.base_url
+        arguments = {"api_base": base, "api_key": "none", "timeout": timeout, **asked}
+
+        def opened() -> Any:
+            import litellm
+            import litellm.google_genai
+
+            found: Any = litellm
+            for name in path.split("."):
+                found = getattr(found, name)
+            return found(**arguments)
+
+        return opened
+
+    return opener
+
+
+def _chat(path: str, model: str = "openai/test") -> Opener:
+    return _opener(path, model=model, messages=QUESTION, max_retries=0, stream=True)
+
+
+def _client(provider: ScriptedProvider, timeout: float) -> Callable[[], Any]:
+    import litellm
+
+    client = litellm.LiteLLM(api_key="none", base_url=provider.base_url, timeout=timeout, max_retries=0)
+    return lambda: client.chat.completions.create(model="openai/test", messages=QUESTION, stream=True)
+
+
+@cache
+def _router(base_url: str, timeout: float) -> Any:
+    """A router, made once as in programs; here before the library is instrumented."""
+    import litellm
+
+    where = {"api_base": base_url, "api_key": "none", "timeout": timeout, "max_retries": 0}
+    deployments = [{"model_name": "group", "litellm_params": {"model": "openai/test", **where}}]
+    return litellm.Router(model_list=deployments, num_retries=0, disable_cooldowns=True)
+
+
+def _routed(name: str) -> Opener:
+    def opener(provider: ScriptedProvider, timeout: float) -> Callable[[], Any]:
+        router = _router(provider.base_url, timeout)
+        return lambda: getattr(router, name)(model="group", messages=QUESTION, stream=True)
+
+    return opener
+
+
+def _one_by_one(script: Script) -> Script:
+    """Bytes are handed on as they come: far enough apart that each write is a chunk."""
+    return replace(script, gap=0.02)
+
+
+def _bytes(name: str, library: str, is_async: bool, opener: Opener, **more: Any) -> Entry:
+    return Entry(name, library, is_async, opener, script=_one_by_one, **more)
+
+
+_CLAUDE, _GEMINI = f"anthropic/{CLAUDE}", f"gemini/{GEMINI}"
+_MESSAGES = {"messages": QUESTION, "max_tokens": 9, "stream": True}
+_STREAMS = "google_genai.generate_content_stream"
+_ASTREAMS = "google_genai.agenerate_content_stream"
+_TEXT = {"model": "openai/test", "prompt": "Why?", "max_retries": 0, "stream": True}
+
+CHAT = (
+    Entry("litellm", "litellm", False, _chat("completion"), closes=False, usual=True),
+    Entry("litellm, async", "litellm", True, _chat("acompletion"), closes=True, usual=True),
+    Entry("LiteLLM()", "litellm", False, _client, closes=False),
+    Entry("Router", "litellm", False, _routed("completion"), closes=False),
+    Entry("Router, async", "litellm", True, _routed("acompletion"), closes=True),
+    Entry("litellm to Anthropic", "anthropic", False, _chat("completion", _CLAUDE), closes=False, model=CLAUDE),
+    Entry("litellm to Anthropic, async", "anthropic", True, _chat("acompletion", _CLAUDE), closes=True, model=CLAUDE),
+    Entry(
+        "litellm to Gemini, async",
+        "gemini",
+        True,
+        _chat("acompletion", _GEMINI),
+        closes=True,
+        model=GEMINI,
+        times_out=False,
+    ),
+    Entry("text_completion", "text", False, _opener("text_completion", **_TEXT), closes=False),
+    Entry("text_completion, async", "text", True, _opener("atext_completion", **_TEXT), closes=False),
+)
+
+
+def _responses(name: str, model: str) -> Opener:
+    return _opener(name, model=model, input="Why?", max_retries=0, stream=True)
+
+
+OTHERS = (
+    Entry("responses", "responses", False, _responses("responses", f"openai/{GPT}"), closes=False, model=GPT),
+    Entry("responses, async", "responses", True, _responses("aresponses", f"openai/{GPT}"), closes=False, model=GPT),
+    Entry("responses over chat", "responses-chat", False, _responses("responses", "groq/test"), closes=False),
+    Entry("responses over chat, async", "responses-chat", True, _responses("aresponses", "groq/test"), closes=False),
+    _bytes(
+        "messages, async",
+        "messages",
+        True,
+        _opener("anthropic.messages.acreate", model=f"anthropic/{CLAUDE}", **_MESSAGES),
+        closes=True,
+        model=CLAUDE,
+    ),
+    _bytes(
+        "messages over chat",
+        "messages-chat",
+        False,
+        _opener("anthropic.messages.create", model="groq/test", **_MESSAGES),
+        closes=True,
+        error_type="incomplete",
+    ),
+    _bytes(
+        "messages over chat, async",
+        "messages-chat",
+        True,
+        _opener("anthropic.messages.acreate", model="groq/test", **_MESSAGES),
+        closes=True,
+        error_type="api_error",
+    ),
+    _bytes(
+        "generate_content",
+        "google",
+        False,
+        _opener(_STREAMS, model=f"gemini/{GEMINI}", contents=CONTENTS),
+        closes=False,
+        model=GEMINI,
+    ),
+    _bytes(
+        "generate_content, async",
+        "google",
+        True,
+        _opener(_ASTREAMS, model=f"gemini/{GEMINI}", contents=CONTENTS),
+        closes=False,
+        model=GEMINI,
+    ),
+    _bytes(
+        "generate_content over chat, async",
+        "google-chat",
+        True,
+        _opener(_ASTREAMS, model="groq/test", contents=CONTENTS),
+        closes=True,
+        times_out=False,
+    ),
+)
+AVAILABLE = find_spec("mcp") is not None and find_spec("fastapi") is not None

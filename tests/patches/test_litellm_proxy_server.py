@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from litellm_entries import QUESTION
+
+from otel_tokenstream import signals
+from otel_tokenstream.demo.provider import Script
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from otel_tokenstream.demo.provider import ScriptedProvider
+
+pytestmark = pytest.mark.slow
+
+KEY = "sk-1234567890abcdef1234567890abcdef"
+CONFIGURATION = """
+model_list:
+  - model_name: letters
+    litellm_params: {{model: deepseek/letters, api_base: "{base}/v1", api_key: none}}
+  - model_name: claude
+    litellm_params: {{model: anthropic/claude-sonnet-4-5, api_base: "{base}", api_key: none}}
+general_settings:
+  custom_auth: serve.who_calls
+  pass_through_endpoints:
+    - {{path: "/ours", target: "{base}/v1/chat/completions", auth: true, headers: {{Authorization: none}}}}
+"""
+SERVE = """
+import socket, sys
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
+
+from otel_tokenstream import LiteLLMInstrumentor
+
+
+async def who_calls(request, api_key):
+    from litellm.proxy._types import UserAPIKeyAuth
+
+    return UserAPIKeyAuth(
+        api_key=api_key, key_alias="billing-service", team_id="team-1", team_alias="billing", end_user_id="customer-7"
+    )
+
+
+if __name__ == "__main__":
+    provider = TracerProvider()
+    out = open(sys.argv[1], "a", buffering=1)
+    line = lambda span: span.to_json(indent=None) + "\\n"
+    provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(out=out, formatter=line)))
+    LiteLLMInstrumentor().instrument(tracer_provider=provider)
+
+    import uvicorn
+    from litellm.proxy.proxy_server import app
+
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+
+        class Server(uvicorn.Server):
+            async def startup(self, sockets=None):
+                await super().startup(sockets)
+                print(f"http://127.0.0.1:{place.getsockname()[1]}", flush=True)
+
+        Server(uvicorn.Config(app, log_level="error")).run([place])
+"""
+
+
+class Proxy:
+    """litellm's proxy server in a process of its own."""
+
+    def __init__(self, address: str, spans: Path) -> None:
+        self.client = httpx.AsyncClient(base_url=address, headers={"Authorization": f"Bearer {KEY}"}, timeout=30)
+        self._spans = spans
+        self._seen = 0
+
+    async def span(self) -> dict[str, Any]:
+        """The next span that is exported."""
+        for _ in range(100):
+            lines = self._spans.read_text().splitlines()
+            if len(lines) > self._seen:
+                break
+            await asyncio.sleep(0.1)
+        self._seen += 1
+        assert len(lines) == self._seen
+        return json.loads(lines[-1])
+
+
+@pytest.fixture(scope="module")
+def served(running_provider: ScriptedProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    pytest.importorskip("backoff", reason="litellm's proxy needs its extra")
+    folder = tmp_path_factory.mktemp("proxy")
+    (folder / "config.yaml").write_text(CONFIGURATION.format(base=running_provider.address))
+    (folder / "serve.py").write_text(SERVE)
+    variables = {
+        "CONFIG_FILE_PATH": "config.yaml",
+        "LITELLM_MASTER_KEY": KEY,
+        "OPENAI_API_BASE": running_provider.address,
+        "OPENAI_API_KEY": "none",
+        "ANTHROPIC_API_BASE": running_provider.address,
+        "ANTHROPIC_API_KEY": "none",
+        "GEMINI_API_BASE": running_provider.address,
+        "GEMINI_API_KEY": "none",
+        "OTEL_TOKENSTREAM_PROXY_ATTRIBUTES": "team,key_alias,end_user",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "serve.py", "spans"],
+        cwd=folder,
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield next(line for line in process.stdout if line.startswith("http")).strip(), folder / "spans"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+@pytest.fixture
+async def proxy(served: tuple[str, Path], provider: ScriptedProvider) -> AsyncIterator[Proxy]:
+    address, spans = served
+    spans.write_text("")
+    provider.scripts |= dict.fromkeys(("letters", CLAUDE, GEMINI), Script(pieces=list("abcdefgh"), gap=0.05))
+    proxy = Proxy(address, spans)
+    async with proxy.client:
+        yield proxy
+
+
+CLAUDE, GEMINI = "claude-sonnet-4-5", "gemini-2.5-flash"
+WITH_USAGE = {"stream": True, "stream_options": {"include_usage": True}}
+CHAT = {"model": "letters", "messages": QUESTION, **WITH_USAGE}
+MESSAGES = {"model": CLAUDE, "messages": QUESTION, "stream": True, "max_tokens": 99}
+CONTENTS = {"contents": [{"role": "user", "parts": [{"text": "Why are there tides?"}]}]}
+# Path, body, the span's name.
+ROUTES = {
+    "the proxy's own": ("/v1/chat/completions", CHAT, "chat letters"),
+    "the proxy's own messages": ("/v1/messages", {**MESSAGES, "model": "claude"}, "chat claude"),
+    "OpenAI's chat": ("/openai/v1/chat/completions", CHAT, "chat letters"),
+    "OpenAI's completions": (
+        "/openai/v1/completions",
+        {"model": "letters", "prompt": "Why?", **WITH_USAGE},
+        "text_completion letters",
+    ),
+    "OpenAI's responses": (
+        "/openai/v1/responses",
+        {"model": "letters", "input": "Why?", "stream": True},
+        "chat letters",
+    ),
+    "Anthropic's": ("/anthropic/v1/messages", MESSAGES, f"chat {CLAUDE}"),
+    "Gemini's": (
+        f"/gemini/v1/models/{GEMINI}:streamGenerateContent?alt=sse",
+        CONTENTS,
+        f"generate_content {GEMINI}",
+    ),
+    "a configured one": ("/ours", CHAT, "chat letters"),
+}
+each_route = pytest.mark.parametrize("route", ROUTES)
+
+
+@each_route
+async def test_a_stream_through_the_proxy_is_one_span(proxy: Proxy, provider: ScriptedProvider, route: str) -> None:
+    """Handed on as bytes or made anew, it says what came, and for whom."""
+    path, body, name = ROUTES[route]
+    answer = await proxy.client.post(path, json=body)
+    span = await proxy.span()
+
+    assert answer.status_code == 200
+    attributes = span["attributes"]
+    assert (span["name"], attributes[signals.OUTCOME]) == (name, "completed")
+    assert attributes[signals.FINISH_REASONS] in (["stop"], ["end_turn"], ["STOP"])
+    assert attributes[signals.USAGE_OUTPUT_TOKENS] == 8
+    assert attributes[signals.CHUNKS] >= 8
+    assert attributes[signals.SERVER_PORT] == provider.port
+    assert attributes[signals.WAIT_TOTAL_MS] > 200
+    assert attributes[signals.TEAM] == "billing"
+    assert attributes[signals.KEY_ALIAS] == "billing-service"
+    assert attributes[signals.END_USER] == "customer-7"
+
+
+@each_route
+async def test_a_client_that_goes_has_left_the_stream(proxy: Proxy, provider: ScriptedProvider, route: str) -> None:
+    """It did not fail, and that litellm may read on for its accounts is not the client's stream."""
+    path, body, name = ROUTES[route]
+    provider.scripts |= dict.fromkeys(("letters", CLAUDE, GEMINI), Script(pieces=["a"] * 100, gap=0.05))
+    async with proxy.client.stream("POST", path, json=body) as left:
+        await anext(left.aiter_lines())
+    span = await proxy.span()
+
+    assert span["name"] == name
+    assert span["attributes"][signals.OUTCOME] in ("closed", "cancelled", "abandoned")
+    assert span["status"]["status_code"] == "UNSET"
+    assert span["attributes"][signals.CHUNKS] < 50
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        (Script(pieces=["a", "b"], gap=0, ending="cut"), "ReadError"),
+        (Script(pieces=["a", "b"], gap=0, ending="error_frame"), "server_error"),
+        (Script(ending="http_error", status=503), "503"),
+    ],
+    ids=["cut", "error in the stream", "status"],
+)
+async def test_an_error_of_the_provider_fails_a_passed_through_stream(
+    proxy: Proxy, provider: ScriptedProvider, script: Script, error: str
+) -> None:
+    """The client gets what the provider sent; the span says that it failed."""
+    provider.scripts["letters"] = script
+    with contextlib.suppress(httpx.RemoteProtocolError):
+        await proxy.client.post("/openai/v1/chat/completions", json=CHAT)
+    span = await proxy.span()
+
+    assert span["attributes"][signals.OUTCOME] == "failed"
+    assert span["attributes"][signals.ERROR_TYPE] == error
+    assert span["status"] == {"status_code": "ERROR"}
+
+
+async def test_a_plain_answer_that_is_passed_through_is_one_span(proxy: Proxy) -> None:
+    """Usage and finish reason from its body; the client gets its bytes."""
+    answer = await proxy.client.post("/openai/v1/chat/completions", json={"model": "letters", "messages": QUESTION})
+    attributes = (await proxy.span())["attributes"]
+
+    assert answer.json()["choices"][0]["message"]["content"] == "abcdefgh"
+    assert attributes[signals.OUTCOME] == "completed"
+    assert attributes[signals.USAGE_OUTPUT_TOKENS] == 8
+    assert attributes[signals.FINISH_REASONS] == ["stop"]
+
+
+async def test_what_asks_no_model_for_text_is_passed_by(proxy: Proxy) -> None:
+    """Lists of models, files and the like go through the same function and are no generation."""
+    answer = await proxy.client.get("/openai/v1/models")
+    await proxy.client.post("/openai/v1/chat/completions", json=CHAT)
+
+    assert answer.status_code == 200
+    assert (await proxy.span())["name"] == "chat letters"

@@ -4,6 +4,8 @@
 #   make demo MODEL=local                  the same with a real model on this machine
 #   make demo MODEL=NAME [BASE_URL=URL] [API_KEY_ENV=VARIABLE]    the same with any provider
 #   make demo CHECK=1                      ends by itself, with an exit code
+#   make example NAME=chat                 an example: chat, models, progress, session, continue, buffered;
+#                                          takes MODEL, BASE_URL, API_KEY_ENV and CHECK as the demo does
 #   make test [ARGS=...]                   all tests but the slow ones; ARGS goes to pytest
 #   make test-slow                         the tests with the real model and other long ones
 #   make test-oldest                       the same streams with the oldest supported versions
@@ -22,20 +24,25 @@ LLAMA := $(shell sed -n 's/^llama-cpp-python==\([^ ;]*\).*/\1/p' constraints.txt
 LLAMA_WHEELS = $(CACHE)/wheels/llama-cpp-python-$(LLAMA)-$(shell .venv/bin/python -c \
   'import sys, sysconfig; print(sys.implementation.cache_tag, sysconfig.get_platform(), sep="-")')
 
-.PHONY: demo test test-slow test-oldest check bench docs pins clean browser
+.PHONY: demo example test test-slow test-oldest check bench docs pins clean browser brokers
 .DELETE_ON_ERROR:
 
 # Tests start programs by their names.
 test test-slow test-oldest test-stack: export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-demo: $(if $(filter local,$(MODEL)),.venv/local,.venv/demo)
-	@.venv/bin/otel-tokenstream demo $(if $(MODEL),--model '$(MODEL)') $(if $(BASE_URL),--base-url '$(BASE_URL)') \
-	  $(if $(API_KEY_ENV),--api-key-env '$(API_KEY_ENV)') $(if $(filter-out 0 no,$(CHECK)),--check)
+ASKED = $(if $(MODEL),--model '$(MODEL)') $(if $(BASE_URL),--base-url '$(BASE_URL)') \
+  $(if $(API_KEY_ENV),--api-key-env '$(API_KEY_ENV)') $(if $(filter-out 0 no,$(CHECK)),--check)
 
-test: .venv/test browser
+demo: $(if $(filter local,$(MODEL)),.venv/local,.venv/demo)
+	@.venv/bin/otel-tokenstream demo $(ASKED)
+
+example: .venv/examples $(if $(filter local,$(MODEL)),.venv/local)
+	@.venv/bin/python examples/run.py '$(NAME)' $(ASKED)
+
+test: .venv/test browser brokers
 	.venv/bin/python -m pytest $(ARGS)
 
-test-slow: .venv/test .venv/local browser
+test-slow: .venv/test .venv/local browser brokers
 	.venv/bin/python -m pytest -m slow $(ARGS)
 
 test-oldest: .venv/oldest/ready
@@ -76,10 +83,11 @@ dashboards check-dashboards stack-binaries test-stack: .venv/test
 	echo 'No Python 3.10 or newer with its venv module was found. Install one (on Debian and Ubuntu:' >&2; \
 	echo 'apt-get install python3 python3-venv), or name one: make PYTHON=/path/to/python3' >&2; exit 1
 
-test_includes := .venv/demo
-dev_includes := .venv/demo .venv/test
+examples_includes := .venv/demo
+test_includes := .venv/demo .venv/examples
+dev_includes := .venv/demo .venv/examples .venv/test
 
-.venv/demo .venv/test .venv/dev: .venv/%: .venv/made pyproject.toml constraints.txt
+.venv/demo .venv/examples .venv/test .venv/dev: .venv/%: .venv/made pyproject.toml constraints.txt
 	@echo 'Installing into .venv what "$*" needs; the first time takes some minutes'
 	@$(INSTALL) --editable '.[$*]' && touch $@ $($*_includes)
 
@@ -112,6 +120,19 @@ browser:
 	  else \
 	    echo 'The tests of the page need chromium and chromedriver (on Debian: apt-get install chromium' >&2; \
 	    echo 'chromium-driver) and fail without them.' >&2; \
+	  fi; \
+	fi
+
+# The tests start their own, on free ports and in directories of their own.
+brokers:
+	@if ! command -v redis-server >/dev/null || ! test -x /usr/lib/rabbitmq/bin/rabbitmq-server; then \
+	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	    echo 'Installing redis-server and rabbitmq-server for the tests of live outlets'; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+	      redis-server rabbitmq-server >/dev/null; \
+	  else \
+	    echo 'The tests of live outlets need redis-server and rabbitmq-server (on Debian: apt-get install' >&2; \
+	    echo 'redis-server rabbitmq-server) and fail without them.' >&2; \
 	  fi; \
 	fi
 

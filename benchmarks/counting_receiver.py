@@ -47,6 +47,7 @@ class Counts:
                     "name": span.name,
                     "instance": instance(resource.resource),
                     "attributes": simple(span.attributes),
+                    "links": [link.span_id.hex() for link in span.links],
                 }
                 if self._journal is None:
                     self.spans.append(told)

@@ -45,7 +45,7 @@ PLACES = {
     "patches/litellm/calls.py": ("call _handed_over _broken_off", r"\.end\(|\.asked|settle"),
     "patches/litellm/attempts.py": ("__exit__ gave", r"reset|_finish|del |source"),
     "patches/litellm/ending.py": ("settle", r"source"),
-    "patches/lm15.py": ("", r"\.end\(|\.asked|\.blocked\("),
+    "patches/dspy/lm15.py": ("", r"\.end\(|\.asked|\.blocked\("),
 }
 FAULTS = ("reader", "fold", "attributes", "events", "recorder", "metrics")
 TESTS = (

@@ -48,6 +48,11 @@ On the span when it ends, or as log records of the same name while the stream ru
 
 {events}
 {event_attributes}
+## Log records of a call
+
+Where content is captured on events, whatever `OTEL_TOKENSTREAM_EVENTS` says. Their attributes are the span's.
+
+{records}
 ## Metrics
 
 Independent of trace sampling, and recorded in the span's context, so that exemplars lead to traces.
@@ -105,6 +110,11 @@ def events() -> str:
     return table(("Event", "Meaning", "Attributes, in this order"), rows)
 
 
+def records() -> str:
+    rows = [(code(each.name), each.brief, names(each.attributes)) for each in signals.RECORDS.values()]
+    return table(("Log record", "Meaning", "Attributes, where the span would have them"), rows)
+
+
 def metrics() -> str:
     rows = [(code(m.name), m.kind, m.unit, m.brief, names(m.attributes)) for m in signals.METRICS.values()]
     return table(("Metric", "Kind", "Unit", "Meaning", "Attributes"), rows)
@@ -126,6 +136,7 @@ def signals_page() -> str:
         span_attributes=span_attributes("gen_ai.", "server.", "error.", "user.", "tokenstream."),
         module_attributes=span_attributes("dspy."),
         events=events(),
+        records=records(),
         event_attributes=attributes(signals.EVENT_ATTRIBUTES.values()),
         metrics=metrics(),
         buckets=buckets(),

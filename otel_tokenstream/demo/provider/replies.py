@@ -20,11 +20,12 @@ WEATHER: dict[str, Any] = {
 
 
 def answer(request: Mapping[str, Any]) -> Sequence[str | Piece]:
-    """Prose, or the fields a DSPy program asks for in the format of its adapter."""
+    """Prose, or the fields a DSPy program asks for in the format of its adapter. An interrupted answer goes on."""
     messages = _messages(request)
     text = reply_to_program(messages)
     if text is None:
-        text = passage_for(_question(messages)).answer
+        whole = passage_for(_question(messages)).answer
+        text = whole.removeprefix(_said(messages)) or whole
     return token_like(text)
 
 
@@ -52,6 +53,10 @@ def call_tool(request: Mapping[str, Any]) -> Sequence[str | Piece]:
 
 def _messages(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [message for message in request.get("messages") or () if isinstance(message, dict)]
+
+
+def _said(messages: list[dict[str, Any]]) -> str:
+    return next((text_of(message) for message in reversed(messages) if message.get("role") == "assistant"), "")
 
 
 def _question(messages: list[dict[str, Any]]) -> str:

@@ -50,7 +50,8 @@ On the span when it ends, or as log records of the same name while the stream ru
 {event_attributes}
 ## Log records of a call
 
-Where content is captured on events, whatever `OTEL_TOKENSTREAM_EVENTS` says. Their attributes are the span's.
+Where content is captured on events, whatever `OTEL_TOKENSTREAM_EVENTS` says. Their attributes are
+the span's, with those that `correlate` adds.
 
 {records}
 ## Metrics

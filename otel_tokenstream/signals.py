@@ -38,7 +38,11 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Event:
-    """One event; ``attributes`` stand in the order in which they are sent."""
+    """One event; ``attributes`` stand in the order in which they are sent.
+
+    ``EVENTS`` are those of a stream, which begin with their position in it; ``RECORDS`` are log
+    records about a whole call, with attributes of its span.
+    """
 
     name: str
     attributes: tuple[str, ...]
@@ -61,6 +65,7 @@ class Metric:
 SPAN_ATTRIBUTES: dict[str, Attribute] = {}
 EVENT_ATTRIBUTES: dict[str, Attribute] = {}
 EVENTS: dict[str, Event] = {}
+RECORDS: dict[str, Event] = {}
 METRICS: dict[str, Metric] = {}
 
 
@@ -77,6 +82,11 @@ def _on_event(name: str, type: Type, brief: str, unit: str = "") -> str:
 
 def _event(name: str, attributes: tuple[str, ...], brief: str) -> str:
     EVENTS[name] = Event(name, attributes, brief)
+    return name
+
+
+def _record(name: str, attributes: tuple[str, ...], brief: str) -> str:
+    RECORDS[name] = Event(name, attributes, brief)
     return name
 
 
@@ -203,6 +213,8 @@ OFFSETS_US = _span(
     "tokenstream.offsets_us", "int[]", "Arrivals since the call, evenly chosen, where events were merged", "us"
 )
 
+_OF_CALL = tuple(each.name for each in SPAN_ATTRIBUTES.values() if each.source == CONVENTION)
+
 # --- The module span of DSPy --------------------------------------------------------------
 
 DSPY_MODULE = _span("dspy.module", "string", "Class name of the module")
@@ -282,6 +294,12 @@ ATTEMPT_EVENT = _event(
     "tokenstream.attempt",
     (*_POSITION, AT_NUMBER, AT_MODEL, AT_DURATION_US, AT_ERROR_TYPE),
     "One request among several it took to answer the call; its time is its start",
+)
+
+DETAILS_RECORD = _record(
+    "gen_ai.client.inference.operation.details",
+    (*_OF_CALL, OUTCOME),
+    "One call, streamed or not, with its prompt and answer, when it has ended; only with content capture on events",
 )
 
 # --- Metrics ------------------------------------------------------------------------------

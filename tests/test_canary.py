@@ -236,7 +236,5 @@ def test_with_content_on_the_same_canaries_are_found(
     expected = set(ALL) - set(NEVER) - (set() if ask == "litellm" else {TOOL, ARGUMENTS})
     found = leaked(receiver)
     assert {canary for signal, canary in found if signal == "traces"} == expected
-    assert {canary for signal, canary in found if signal == "logs"} == (
-        {OUTPUT, THOUGHT, ARGUMENTS} & expected if stream else set()
-    )
+    assert {canary for signal, canary in found if signal == "logs"} == expected
     assert not {canary for signal, canary in found if signal in ("metrics", "messages")}

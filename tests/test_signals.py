@@ -97,6 +97,8 @@ def test_attributes_of_events_and_metrics_are_described() -> None:
     """A name that a table mentions stands in a table."""
     of_events = {name for event in signals.EVENTS.values() for name in event.attributes}
     assert of_events == set(signals.EVENT_ATTRIBUTES)
+    of_records = {name for record in signals.RECORDS.values() for name in record.attributes}
+    assert of_records <= set(signals.SPAN_ATTRIBUTES)
     of_metrics = {name for metric in signals.METRICS.values() for name in metric.attributes}
     own = {signals.TOKEN_TYPE, signals.FIRST_TOKEN_SEEN, signals.PHASE, signals.LIVE_SINK}
     assert of_metrics <= set(signals.SPAN_ATTRIBUTES) | set(signals.EVENT_ATTRIBUTES) | own
@@ -116,7 +118,8 @@ def test_every_name_is_used() -> None:
 
 def test_no_other_module_spells_a_name() -> None:
     """A name is written once; elsewhere it would be missed when it changes."""
-    names = set(signals.SPAN_ATTRIBUTES) | set(signals.EVENT_ATTRIBUTES) | set(signals.EVENTS) | set(signals.METRICS)
+    attributes, emitted = {**signals.SPAN_ATTRIBUTES, **signals.EVENT_ATTRIBUTES}, {**signals.EVENTS, **signals.RECORDS}
+    names = {*attributes, *emitted, *signals.METRICS}
     spelt = {
         f"{path.relative_to(PACKAGE)}:{node.lineno}: {node.value}"
         for path in MAKERS

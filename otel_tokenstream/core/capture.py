@@ -1,4 +1,4 @@
-"""A call whose content is captured for its span: the prompt as it was given, the answer as it comes."""
+"""A call whose content is captured, for its span or its record: the prompt as it was given, the answer as it comes."""
 
 from __future__ import annotations
 

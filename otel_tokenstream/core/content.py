@@ -1,7 +1,7 @@
-"""What leaves of prompts and answers on spans, where content is captured: JSON in the structure of the conventions.
+"""What leaves of prompts and answers, where content is captured, on spans and in records of calls.
 
-Every text passes here on its way into a signal: repaired, without base64, redacted, and cut to
-its limit, in this order.
+It is JSON in the structure of the conventions. Every text passes here on its way into a signal:
+repaired, without base64, redacted, and cut to its limit, in this order.
 """
 
 from __future__ import annotations
@@ -41,14 +41,15 @@ _LONGEST_TYPE = 64
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def span_attributes(call: Captured, settings: Settings, longest: int) -> dict[str, str]:
-    """Return prompt and answer as JSON of at most ``longest`` bytes each.
+def content_attributes(call: Captured, settings: Settings, *limits: int | None) -> dict[str, str]:
+    """Return prompt and answer as JSON, each within the settings' limits and the SDK's: bytes, or None for no limit.
 
     What all of them may take is shared out in this order: the answer, the prompt from its newest
     message on, the instructions, the tools.
     """
     transcript, hook = call.transcript, settings.redact
-    limit, value_limit = settings.content_share, min(settings.value_limit, longest)
+    limit = settings.content_share
+    value_limit = min([settings.value_limit, *(each for each in limits if each is not None)])
     builders: tuple[tuple[str, Callable[[int], str | None]], ...] = (
         (signals.OUTPUT_MESSAGES, lambda most: _messages(_output(call, hook), most, hook)),
         (signals.INPUT_MESSAGES, lambda most: _messages(_input(transcript.prompt), most, hook)),
@@ -73,7 +74,7 @@ def value_attribute(value: object, settings: Settings) -> str | None:
     return cut(shown, limit) if isinstance(shown, str) else _within(shown, limit)
 
 
-# --- The values of a span -----------------------------------------------------------------
+# --- The values of a call -----------------------------------------------------------------
 
 
 def _input(prompt: object) -> list[messages.Message]:

@@ -15,9 +15,9 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
 from otel_tokenstream import signals
-from otel_tokenstream.core import correlation, observers, open_calls, ownership, summary
+from otel_tokenstream.core import correlation, details, observers, open_calls, ownership, summary
 from otel_tokenstream.core.capture import Captured
-from otel_tokenstream.core.content import span_attributes
+from otel_tokenstream.core.content import content_attributes
 from otel_tokenstream.core.generation import FAILED, Generation, Request
 from otel_tokenstream.core.guard import guarded
 from otel_tokenstream.core.instruments import Instruments
@@ -148,20 +148,20 @@ class Telemetry:
         if adopted:
             span.set_attributes(labels)
         recorder: Recorder | Unrecorded = UNRECORDED
-        logged = settings.events in ("log", "both") and not _is_placeholder(
-            self._logger_provider or _logs.get_logger_provider()
-        )
+        logged = settings.events in ("log", "both") and self._has_logger()
+        # Another instrumentation that has the span emits the call's record as well.
+        detailed = settings.content_on_events and not adopted and self._has_logger()
         measured = not _is_placeholder(self._meter_provider or metrics.get_meter_provider())
         watches: list[Watch] = []
         if observers.present():
             origin = observers.origin_of(span, above, correlated, settings.redact, request=request, adopted=adopted)
             watches = observers.watches(origin)
-        if span.is_recording() or measured or logged or watches:
+        if span.is_recording() or measured or logged or detailed or watches:
             open_calls.arm(self.flush)
             live: list[Live] = [*watches]
             if logged:
                 live.append(LiveLog(self.logger, request, settings, labels))
-            recorder = Recorder(self, span, live, adopted=adopted)
+            recorder = Recorder(self, span, live, adopted=adopted, detailed=detailed)
         timeline = Timeline(
             budget=max(settings.event_budget, 1),
             offsets=settings.offsets,
@@ -169,7 +169,7 @@ class Telemetry:
             text_limit=kept_for(settings.redact, settings.content_share) if settings.content_on_events else 0,
         )
         context = ownership.mark(trace.set_span_in_context(span))
-        if settings.content_on_spans and span.is_recording():
+        if detailed or (settings.content_on_spans and span.is_recording()):
             call: Generation = Captured(request, recorder, timeline, context, settings)
         else:
             call = Generation(request, recorder, timeline, context)
@@ -182,6 +182,9 @@ class Telemetry:
         """Return a context manager for a span around work that is no model call."""
         labels = correlation.attributes(correlation.correlation(self.settings.baggage_keys))
         return Step(self.tracer if self.enabled else None, name, {**(attributes or {}), **labels}, kind)
+
+    def _has_logger(self) -> bool:
+        return not _is_placeholder(self._logger_provider or _logs.get_logger_provider())
 
     def _start_span(self, request: Request, continues: Generation | None) -> Span:
         before = trace.get_current_span(continues.context).get_span_context() if continues else correlation.continued()
@@ -218,13 +221,14 @@ class Recorder:
     An adopted span is another instrumentation's: it is enriched, and theirs to end.
     """
 
-    __slots__ = ("_adopted", "_span", "_telemetry", "live")
+    __slots__ = ("_adopted", "_detailed", "_span", "_telemetry", "live")
     observed = True
 
-    def __init__(self, telemetry: Telemetry, span: Span, live: list[Live], *, adopted: bool) -> None:
+    def __init__(self, telemetry: Telemetry, span: Span, live: list[Live], *, adopted: bool, detailed: bool) -> None:
         self._telemetry = telemetry
         self._span = span
         self._adopted = adopted
+        self._detailed = detailed
         self.live: Live | None = observers.Several(live) if len(live) > 1 else live[0] if live else None
 
     def finish(self, call: Generation) -> None:
@@ -264,8 +268,18 @@ class Recorder:
             self._span.set_attributes(attributes)
 
     def _write_content(self, call: Generation) -> None:
-        if isinstance(call, Captured):
-            self._span.set_attributes(span_attributes(call, self._telemetry.settings, _longest_value(self._span)))
+        if not isinstance(call, Captured):
+            return
+        settings, logger, span = self._telemetry.settings, self._telemetry.logger, self._span
+        on_span = settings.content_on_spans and span.is_recording()
+        limits = (_longest_value(span) if on_span else None, details.longest_value(logger) if self._detailed else None)
+        try:
+            content = content_attributes(call, settings, *limits)
+            if on_span:
+                guarded(span.set_attributes)(content)
+            if self._detailed:
+                details.emit_details(logger, call, content)
+        finally:
             call.transcript.release()
 
     def _write_events(self, call: Generation, attributes: dict[str, Any]) -> None:
@@ -354,10 +368,10 @@ def _is_placeholder(provider: object) -> bool:
     return type(provider).__module__.startswith(("opentelemetry.metrics", "opentelemetry._logs"))
 
 
-def _longest_value(span: Span) -> int:
-    """Return how long the SDK lets an attribute be; JSON that it cuts is none any more."""
-    limit = getattr(getattr(span, "_limits", None), "max_span_attribute_length", None)
-    return 1 << 30 if limit is None else int(limit)
+def _longest_value(span: Span) -> int | None:
+    """Return how long the SDK lets an attribute be, None for any length; JSON that it cuts is none any more."""
+    limit: int | None = getattr(getattr(span, "_limits", None), "max_span_attribute_length", None)
+    return limit
 
 
 def _event_limit(span: Span) -> int:

@@ -298,7 +298,8 @@ def everything(captured: Capture) -> str:
     spans = [str(value) for span in captured.spans for value in span.attributes.values()]
     events = [str(event.attributes.get(TEXT, "")) for generation in captured.generations for event in generation.events]
     logs = [str(event.attributes.get(TEXT, "")) for event in captured.logs]
-    return "\n".join([*spans, *events, *logs, "".join(events), "".join(logs)])
+    values = [str(value) for record in captured.logs for value in record.attributes.values()]
+    return "\n".join([*spans, *events, *values, "".join(events), "".join(logs)])
 
 
 @pytest.mark.parametrize("hook", [mask, Redactor(mask), Redactor(mask, longest=20)])

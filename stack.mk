@@ -1,5 +1,5 @@
-# The stack's part of the Makefile. test-stack builds the real components once (20 to 30 minutes on two
-# cores, needs Go 1.26) and keeps them in the user's cache; a run takes some minutes.
+# The stack's part of the Makefile. test-stack builds the real components once (about 20 minutes on two
+# cores, with Go 1.26 from the PATH or from PyPI) and keeps them in the user's cache; a run takes ten minutes.
 
 PYTHON ?= python
 

@@ -4,8 +4,9 @@
 
 Needs the components of tests/stack and a Tempo server. A stream is a generation span of 500 tokens as the
 instrumentation sends it, in batches of 512 by gRPC, and its share of log records (--records, 30), by HTTP.
-The Collector runs with the layers of docker-compose.yml and its limit of memory; everything, the sender
-included, shares this machine's cores, and the sender stops by itself at the first loss.
+Batches are sent on time, up to 16 at once, whether the ones before were taken or not, as many applications
+would. The Collector runs with the layers of docker-compose.yml and its limit of memory; everything, the
+sender included, shares this machine's cores, and the sender stops by itself at the first loss.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,10 +27,8 @@ import grpc  # noqa: E402
 import requests  # noqa: E402
 import servers  # noqa: E402
 import stack_bytes  # noqa: E402
-from ask import get, promql  # noqa: E402
+from ask import get, logql, promql  # noqa: E402
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs_otlp  # noqa: E402
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp  # noqa: E402
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as service  # noqa: E402
 from opentelemetry.sdk.trace import TracerProvider  # noqa: E402
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: E402
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: E402
@@ -38,6 +38,7 @@ from otel_tokenstream.demo.children import Children  # noqa: E402
 from otel_tokenstream.demo.provider import ScriptedProvider  # noqa: E402
 
 RATES = (50, 100, 200, 400, 800, 1600, 3200)
+EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 # The container's limit, which percentages of this machine's memory would not give.
 LIMITED = "processors: {memory_limiter: {limit_mib: 410, spike_limit_mib: 100}}\n"
 COUNTERS = {
@@ -70,36 +71,35 @@ class Sender:
     """Sends batches at a rate for some seconds; counts what it was refused."""
 
     def __init__(self, collector, span, records):
-        self._channel = grpc.insecure_channel(collector.grpc)
-        self._stub = service.TraceServiceStub(self._channel)
+        # Without serializers: messages are bytes that were made before.
+        self._export = grpc.insecure_channel(collector.grpc).unary_unary(EXPORT)
         self._logs = f"{collector.http}/v1/logs"
         self._span, self._records = span, records
-        self.errors = {}
+        self.errors, self.records = {}, 0
 
     def run(self, rate, seconds):
         batches = max(1, round(rate * seconds / stack_bytes.BATCH))
-        prepared = [
-            otlp.ExportTraceServiceRequest.FromString(
-                stack_bytes.batch(self._span, stack_bytes.BATCH).SerializeToString()
-            )
-            for _ in range(batches)
-        ]
+        prepared = [stack_bytes.batch(self._span, stack_bytes.BATCH).SerializeToString() for _ in range(batches)]
         self.errors = {}
         records = threading.Thread(target=self._send_records, args=(rate, seconds))
         started = time.monotonic()
         records.start()
-        for number, message in enumerate(prepared):
-            time.sleep(max(0, started + number * seconds / batches - time.monotonic()))
-            try:
-                self._stub.Export(message, timeout=30)
-            except grpc.RpcError as error:
-                self._failed(f"spans {error.code().name}")
+        with ThreadPoolExecutor(16) as at_once:
+            for number, message in enumerate(prepared):
+                time.sleep(max(0, started + number * seconds / batches - time.monotonic()))
+                at_once.submit(self._send, message)
         records.join()
         return batches * stack_bytes.BATCH, time.monotonic() - started
 
+    def _send(self, message):
+        try:
+            self._export(message, timeout=30)
+        except grpc.RpcError as error:
+            self._failed(f"batches of spans {error.code().name}: {error.details()[:80]}")
+
     def _send_records(self, rate, seconds):
         each = 512
-        number = max(1, round(rate * self._records * seconds / each))
+        number = round(rate * self._records * seconds / each)
         started, session = time.monotonic(), requests.Session()
         for index in range(number):
             time.sleep(max(0, started + index * seconds / number - time.monotonic()))
@@ -109,6 +109,7 @@ class Sender:
             answer = session.post(
                 self._logs, logs_message(each), headers={"Content-Type": "application/x-protobuf"}, timeout=30
             )
+            self.records += each
             if answer.status_code != 200:
                 self._failed(f"log records {answer.status_code}")
 
@@ -136,19 +137,44 @@ def main():
         collector = stack.collector("limited", *layers, limit, environment={"GOMEMLIMIT": "410MiB"})
         sender = Sender(collector, span, arguments.records)
         print("streams/s  sent  took s  Collector RSS MB  in Tempo  lost")
-        expected = 0
+        expected, began = 0, time.time()
         for rate in arguments.rates:
             sent, took = sender.run(rate, arguments.seconds)
             expected += sent
-            time.sleep(15)
-            received = _counter(get(f"{stack.url('tempo')}/metrics").text, "tempo_distributor_spans_received_total")
+            received = _settled(lambda: _spans_received(stack), expected)
+            records = _settled(lambda: _records_held(stack, began), sender.records)
+            time.sleep(10)  # until Prometheus has the counters of all
             lost = {name: found for name, text in COUNTERS.items() if (found := _losses(stack, text))}
             rss = int(Path(f"/proc/{collector.process.pid}/statm").read_text().split()[1]) * 4096 / 1e6
             missing = expected - received
             measured = f"{rate:9} {sent:6} {took:6.1f} {rss:10.0f} {received:14.0f}"
-            print(f"{measured}  {lost} {sender.errors} missing {missing:.0f}", flush=True)
-            if lost or sender.errors or missing > 0 or took > 1.5 * arguments.seconds:
+            print(
+                f"{measured}  {lost} {sender.errors} missing {missing} spans, {sender.records - records} records",
+                flush=True,
+            )
+            if lost or sender.errors or missing > 0:
                 break
+
+
+def _settled(count, expected):
+    """Return the count when it is what is expected, or when it has not grown for 15 s."""
+    found, since = -1, time.monotonic()
+    while found < expected and time.monotonic() - since < 15:
+        time.sleep(0.5)
+        now = count()
+        if now > found:
+            found, since = now, time.monotonic()
+    return found
+
+
+def _spans_received(stack):
+    metrics = get(f"{stack.url('tempo')}/metrics").text
+    return round(_counter(metrics, "tempo_distributor_spans_received_total"))
+
+
+def _records_held(stack, began):
+    found = logql(stack.url("loki"), 'sum(count_over_time({service_name="load"}[1h]))', began, "query")
+    return sum(int(each["value"][1]) for each in found)
 
 
 def _losses(stack, text):

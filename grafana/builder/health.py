@@ -17,15 +17,17 @@ ROWS = (
             Panel(
                 "Spans lost, by place and reason",
                 HEALTH["lost_spans"],
-                "In order of the way: full queue and failed export in the application, refused, not queued and not "
-                "sent in the Collector, discarded in Tempo (trace_too_large: more than 5 MB).",
+                "In order of the way: full queue, failed and refused export in the application, refused, not queued "
+                "and not sent in the Collector, discarded in Tempo (trace_too_large: more than 5 MB). Refused exports "
+                "are batches, the rest are spans.",
                 width=12,
                 look=_BARS,
             ),
             Panel(
                 "Metric points and log records lost",
                 HEALTH["lost_others"],
-                "In the Collector and in Loki.",
+                "In order of the way: refused, not queued and not sent in the Collector, discarded in Loki. What Loki "
+                "discards as rate_limited the Collector sends again: it comes late and is not lost.",
                 width=12,
                 look=_BARS,
             ),
@@ -36,6 +38,13 @@ ROWS = (
         (
             Panel("Since the last metrics", HEALTH["age"], "Age of each service's newest gauge.", unit="s"),
             Panel("Faults kept from the application", HEALTH["faults"], "Each is logged once; report it.", look=_BARS),
+            Panel(
+                "Live events dropped",
+                HEALTH["live"],
+                "By whoever was too slow for them, failed at them, or gave up sending them. Spans and metrics are "
+                "complete all the same.",
+                look=_BARS,
+            ),
             Panel(
                 "Chunks in merged events",
                 HEALTH["merged"],

@@ -295,25 +295,52 @@ COMPARE: dict[str, tuple[Query, ...]] = {
 
 _NO_LOSS = "nothing was lost there"
 _NO_SAMPLING = "the local stack keeps everything"
+_FAILED_IN_SDK = f'{SERVICE},error_type!=""'
 
 
-def _loss(name: str, by: str, where: str = "") -> Query:
-    return Query(increase(name, where, by=by), f"{{{{{by}}}}}", quiet=_NO_LOSS)
+def _loss(name: str, what: str, by: str, where: str = "") -> Query:
+    return Query(increase(name, where, by=by), f"{what}: {{{{{by}}}}}", quiet=_NO_LOSS)
+
+
+_IN_COLLECTOR = (
+    ("receiver_refused", "refused", "transport"),
+    ("exporter_enqueue_failed", "not queued", "exporter"),
+    ("exporter_send_failed", "not sent", "exporter"),
+)
+
+
+def _lost_in_collector(*kinds: str) -> tuple[Query, ...]:
+    return tuple(
+        _loss(f"otelcol_{place}_{kind}_total", f"{kind.replace('_', ' ')} {what}", by)
+        for place, what, by in _IN_COLLECTOR
+        for kind in kinds
+    )
 
 
 HEALTH: dict[str, tuple[Query, ...]] = {
     "lost_spans": (
-        _loss("otel_sdk_processor_span_processed_total", "error_type", f'{SERVICE},error_type!=""'),
-        _loss("otel_sdk_exporter_span_exported_total", "error_type", f'{SERVICE},error_type!=""'),
-        _loss("otelcol_receiver_refused_spans_total", "transport"),
-        _loss("otelcol_exporter_enqueue_failed_spans_total", "exporter"),
-        _loss("otelcol_exporter_send_failed_spans_total", "exporter"),
-        _loss("tempo_discarded_spans_total", "reason"),
+        _loss("otel_sdk_processor_span_processed_total", "not taken by the SDK", "error_type", _FAILED_IN_SDK),
+        _loss("otel_sdk_exporter_span_exported_total", "not exported by the SDK", "error_type", _FAILED_IN_SDK),
+        # The SDK counts spans that were refused by a status of HTTP as exported; the durations tell of them.
+        _loss(
+            "otel_sdk_exporter_operation_duration_seconds_count",
+            "exports refused, HTTP",
+            "http_response_status_code",
+            f'{SERVICE},otel_component_type=~".*_span_exporter",http_response_status_code=~"[45].*"',
+        ),
+        *_lost_in_collector("spans"),
+        _loss("tempo_discarded_spans_total", "discarded by Tempo", "reason"),
     ),
     "lost_others": (
-        _loss("otelcol_exporter_send_failed_metric_points_total", "exporter"),
-        _loss("otelcol_exporter_send_failed_log_records_total", "exporter"),
-        _loss("loki_discarded_samples_total", "reason"),
+        *_lost_in_collector("metric_points", "log_records"),
+        _loss("loki_discarded_samples_total", "discarded by Loki", "reason"),
+    ),
+    "live": (
+        Query(
+            increase(metric(signals.LIVE_DROPPED), SERVICE, by=label(signals.LIVE_SINK)),
+            f"{{{{{label(signals.LIVE_SINK)}}}}}",
+            quiet="nobody looks on, or everybody keeps up",
+        ),
     ),
     "faults": (Query(increase(metric(signals.FAULTS), SERVICE, by=ERROR), f"{{{{{ERROR}}}}}", quiet="no fault yet"),),
     "merged": (Query(increase(metric(signals.EVENTS_MERGED), SERVICE, by="service_name"), "{{service_name}}"),),

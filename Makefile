@@ -27,6 +27,9 @@ LLAMA_WHEELS = $(CACHE)/wheels/llama-cpp-python-$(LLAMA)-$(shell .venv/bin/pytho
 .PHONY: demo example test test-slow test-oldest check bench docs pins clean browser brokers
 .DELETE_ON_ERROR:
 
+# Most tests wait most of the time.
+AT_ONCE := -n 4 --dist worksteal
+
 # Tests start programs by their names.
 test test-slow test-oldest test-stack: export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -40,10 +43,10 @@ example: .venv/examples $(if $(filter local,$(MODEL)),.venv/local)
 	@.venv/bin/python examples/run.py '$(NAME)' $(ASKED)
 
 test: .venv/test browser brokers
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest $(AT_ONCE) $(ARGS)
 
 test-slow: .venv/test .venv/local browser brokers
-	.venv/bin/python -m pytest -m slow $(ARGS)
+	.venv/bin/python -m pytest $(AT_ONCE) -m slow $(ARGS)
 
 test-oldest: .venv/oldest/ready
 	.venv/oldest/bin/python -m pytest tests/versions $(ARGS)

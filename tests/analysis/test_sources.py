@@ -122,7 +122,11 @@ def test_an_unfinished_last_line_is_left_out_and_said(tmp_path: Path) -> None:
     assert ["incomplete" in note for note in report.notes] == [True]
 
 
-@pytest.mark.parametrize("content", [b"\x0a\xff\xfe\x00protobuf", b"(\xb5/\xfd\x04zstd", gzip.compress(b"\xff" * 9)])
+@pytest.mark.parametrize(
+    "content",
+    [b"\x0a\xff\xfe\x00protobuf", b"(\xb5/\xfd\x04zstd", gzip.compress(b"\xff" * 9)],
+    ids=["protobuf", "zstd", "gzip"],
+)
 def test_a_file_that_is_no_text_says_which_format_to_choose(tmp_path: Path, content: bytes) -> None:
     """Protobuf and zstd are the exporter's other formats."""
     path = tmp_path / "traces.bin"

@@ -111,6 +111,6 @@ app.mount("/", PageFiles(directory=HERE / "page", html=True))
 if __name__ == "__main__":
     dspy.configure(lm=dspy.LM(MODEL, cache=False, **CONNECTION))
     listening = socket.create_server(("127.0.0.1", int(os.environ.get("PORT", "8000"))))
-    print(f"http://127.0.0.1:{listening.getsockname()[1]}  (Ctrl-C ends it)", flush=True)
     with suppress(KeyboardInterrupt):
+        print(f"http://127.0.0.1:{listening.getsockname()[1]}  (Ctrl-C ends it)", flush=True)
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])

@@ -108,9 +108,18 @@ async def send(browser: WebSocket, asked: Asked) -> None:
 app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
 app.mount("/", PageFiles(directory=HERE / "page", html=True))
 
+
+class Server(uvicorn.Server):
+    """Says where it is once it can be reached, and ended."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for each in sockets or ():
+            print(f"http://127.0.0.1:{each.getsockname()[1]}  (Ctrl-C ends it)", flush=True)
+
+
 if __name__ == "__main__":
     dspy.configure(lm=dspy.LM(MODEL, cache=False, **CONNECTION))
     listening = socket.create_server(("127.0.0.1", int(os.environ.get("PORT", "8000"))))
     with suppress(KeyboardInterrupt):
-        print(f"http://127.0.0.1:{listening.getsockname()[1]}  (Ctrl-C ends it)", flush=True)
-        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+        Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])

@@ -46,8 +46,8 @@ test: .venv/test browser brokers
 	.venv/bin/python -m pytest $(AT_ONCE) $(ARGS)
 
 test-slow: .venv/test .venv/local browser brokers
-	.venv/bin/python -m pytest $(AT_ONCE) -m slow tests/endings $(ARGS)
-	.venv/bin/python -m pytest -m slow --ignore tests/endings $(ARGS)
+	$(if $(ARGS),,.venv/bin/python -m pytest $(AT_ONCE) -m slow tests/endings)
+	.venv/bin/python -m pytest -m slow $(or $(ARGS),--ignore tests/endings)
 
 test-oldest: .venv/oldest/ready
 	.venv/oldest/bin/python -m pytest tests/versions $(ARGS)

@@ -9,6 +9,8 @@ from otel_tokenstream.demo.provider import ScriptedProvider
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from browser import Browser
+
 
 @pytest.fixture(scope="session")
 def running_provider() -> Iterator[ScriptedProvider]:
@@ -21,3 +23,12 @@ def provider(running_provider: ScriptedProvider) -> ScriptedProvider:
     """The scripted provider with an empty log and only the built-in scripts."""
     running_provider.reset()
     return running_provider
+
+
+@pytest.fixture(scope="module")
+def started_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    from browser import Browser
+
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()

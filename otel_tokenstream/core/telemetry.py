@@ -180,8 +180,12 @@ class Telemetry:
 
     def step(self, name: str, attributes: Mapping[str, Any] | None = None, kind: SpanKind = SpanKind.INTERNAL) -> Step:
         """Return a context manager for a span around work that is no model call."""
-        labels = correlation.attributes(correlation.correlation(self.settings.baggage_keys))
-        return Step(self.tracer if self.enabled else None, name, {**(attributes or {}), **labels}, kind)
+        labels = self._labels() if self.enabled else None
+        return Step(self.tracer if self.enabled else None, name, {**(attributes or {}), **(labels or {})}, kind)
+
+    @guarded
+    def _labels(self) -> dict[str, str]:
+        return correlation.attributes(correlation.correlation(self.settings.baggage_keys))
 
     def _has_logger(self) -> bool:
         return not _is_placeholder(self._logger_provider or _logs.get_logger_provider())

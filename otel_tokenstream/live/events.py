@@ -14,6 +14,8 @@ from opentelemetry.trace import SpanContext
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from otel_tokenstream.core.observers import Origin
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
@@ -145,6 +147,19 @@ class StepEnd(StepEvent):
 
     duration_us: int
     error_type: str | None
+
+
+def about(origin: Origin) -> dict[str, Any]:
+    """Return what all events of a stream or step have in common, by the names of their fields."""
+    return {
+        "stream_id": origin.stream_id,
+        "trace_id": origin.trace_id,
+        "parent_id": origin.parent_id,
+        "operation": origin.operation,
+        "model": origin.model,
+        "provider": origin.provider,
+        "correlation": origin.correlation,
+    }
 
 
 TYPES: dict[str, type[Event]] = {

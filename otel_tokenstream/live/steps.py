@@ -19,7 +19,7 @@ from otel_tokenstream.core.guard import guarded
 from otel_tokenstream.core.redaction import redacted
 from otel_tokenstream.core.steps import Step
 from otel_tokenstream.core.telemetry import active
-from otel_tokenstream.live.events import StepEnd, StepNote, StepStart
+from otel_tokenstream.live.events import StepEnd, StepNote, StepStart, about
 from otel_tokenstream.settings import Settings
 
 if TYPE_CHECKING:
@@ -89,31 +89,24 @@ class _Notes:
         self._name = name
         self._redact = redact
         self._began = time.perf_counter_ns()
-        self._about = {
-            "stream_id": origin.stream_id,
-            "trace_id": origin.trace_id,
-            "parent_id": origin.parent_id,
-            "operation": origin.operation,
-            "model": "",
-            "provider": "",
-            "correlation": origin.correlation,
-        }
+        self._about = about(origin)
 
     @guarded
     def start(self, attributes: Mapping[str, Any]) -> None:
-        about: dict[str, Any] = {**self._about, "attributes": self._fit_to_leave(attributes)}
-        observers.tell(self._origin, StepStart(**about, at_ns=time.time_ns(), name=self._name))
+        shown = self._fit_to_leave(attributes)
+        observers.tell(self._origin, StepStart(**self._about, at_ns=time.time_ns(), name=self._name, attributes=shown))
 
     @guarded
     def event(self, name: str, attributes: Mapping[str, Any], at_ns: int | None) -> None:
-        about: dict[str, Any] = {**self._about, "attributes": self._fit_to_leave(attributes)}
-        observers.tell(self._origin, StepNote(**about, at_ns=at_ns or time.time_ns(), name=name))
+        shown = self._fit_to_leave(attributes)
+        observers.tell(
+            self._origin, StepNote(**self._about, at_ns=at_ns or time.time_ns(), name=name, attributes=shown)
+        )
 
     @guarded
     def end(self, kind: type[BaseException] | None) -> None:
-        about: dict[str, Any] = dict(self._about)
         event = StepEnd(
-            **about,
+            **self._about,
             at_ns=time.time_ns(),
             name=self._name,
             duration_us=(time.perf_counter_ns() - self._began) // 1_000,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream.core.redaction import Gate
 from otel_tokenstream.core.timeline import EMPTY, TEXT
-from otel_tokenstream.live.events import EndEvent, Event, StallEvent, StartEvent, TokenEvent
+from otel_tokenstream.live.events import EndEvent, Event, StallEvent, StartEvent, TokenEvent, about
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,15 +49,7 @@ class Telling:
     __slots__ = ("_about", "_anchor", "_chunk", "_indexes", "_last", "_redact", "_run", "_started", "_text", "_torn")
 
     def __init__(self, origin: Origin, *, text: bool) -> None:
-        self._about: dict[str, Any] = {
-            "stream_id": origin.stream_id,
-            "trace_id": origin.trace_id,
-            "parent_id": origin.parent_id,
-            "operation": origin.operation,
-            "model": origin.model,
-            "provider": origin.provider,
-            "correlation": origin.correlation,
-        }
+        self._about = about(origin)
         self._redact = origin.redact
         self._text = text
         self._indexes: Counter[str | None] = Counter()

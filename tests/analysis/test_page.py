@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from browser import Browser
 
 from otel_tokenstream.analysis.page import as_html
 from otel_tokenstream.analysis.report import Question, answer, side_of
@@ -12,16 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from browser import Browser
     from conftest import Recorded
 
 HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script>&quot;'
-
-
-@pytest.fixture(scope="module")
-def started_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from browser import Browser
 from example_programs import answering, chat
 from received import Receiver
 from selenium.webdriver.common.by import By
@@ -21,6 +20,8 @@ from otel_tokenstream.demo.provider import Script, ScriptedProvider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from browser import Browser
 
 HOSTILE = (
     "<img src=x onerror=\"document.title='taken'\"> <script>document.title='taken'</script> "
@@ -73,13 +74,6 @@ def asked(served: tuple[ScriptedProvider, str]) -> ScriptedProvider:
     provider.reset()
     provider.scripts["test"] = answering(ANSWERS, gap=0.03)
     return provider
-
-
-@pytest.fixture(scope="module")
-def started_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
 
 
 @pytest.fixture

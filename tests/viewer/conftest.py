@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from browser import Browser
 from scenes import Application
 
 from otel_tokenstream.viewer import running
@@ -11,6 +10,8 @@ from otel_tokenstream.viewer import running
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from browser import Browser
 
     from otel_tokenstream.viewer.server import Viewer
 
@@ -33,13 +34,6 @@ def application(viewer: Viewer) -> Iterator[Callable[..., Application]]:
     yield start
     for each in started:
         each.close()
-
-
-@pytest.fixture(scope="module")
-def started_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Messages of the libraries in the structure of the GenAI conventions: a role and typed parts.
 
 Reads dictionaries and objects alike: OpenAI's chat messages, the items of its Responses,
-Anthropic's content blocks, Google's contents, and the messages of DSPy's own engine. What is
+Anthropic's content blocks, Google's contents, Bedrock's, and the messages of DSPy's own engine. What is
 unknown keeps its type and nothing else. Media keep their type and size, never their data.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream.core.text import decoded_size
@@ -53,7 +54,7 @@ def parts(content: object) -> list[Part]:
 
 def tool(definition: object) -> dict[str, Any]:
     """Return a tool's definition: type, name, and of a function its description and parameters."""
-    function = _get(definition, "function")
+    function = _either(definition, "function", "toolSpec")
     described = definition if function is None else function
     kind = str(_get(definition, "type") or "function")
     made: dict[str, Any] = {"type": kind, "name": str(_get(described, "name") or kind)}
@@ -61,7 +62,8 @@ def tool(definition: object) -> dict[str, Any]:
         value = _get(described, source)
         if value is not None:
             made[name] = value
-    return made
+    schema = _get(_get(described, "inputSchema"), "json")
+    return made if schema is None else {**made, "parameters": schema}
 
 
 def tool_call(call_id: object, name: object, arguments: object) -> Part:
@@ -107,9 +109,18 @@ def _part(block: object) -> Part:
         return _text(block)
     kind = _get(block, "type")
     if not isinstance(kind, str):
-        return _google(block)
+        return _untyped(block)
     read = _PARTS.get(kind)
     return {"type": kind} if read is None else read(block)
+
+
+def _untyped(block: object) -> Part:
+    """Return the part of a block whose one field says what it is: Bedrock's, or Google's."""
+    for name, read in _BEDROCK.items():
+        value = _get(block, name)
+        if value is not None:
+            return read(value)
+    return _google(block)
 
 
 def _google(block: object) -> Part:
@@ -203,6 +214,14 @@ def _media(
     return {"type": "uri", **made, "uri": str(uri if path is None else path) if uri or path else ""}
 
 
+def _bedrock_media(kind: str, block: object) -> Part:
+    source, form = _get(block, "source"), _get(block, "format")
+    mime = f"{kind}/{form}" if form and kind in _MODALITIES else None
+    return _media(
+        block, uri=_get(_get(source, "s3Location"), "uri"), data=_get(source, "bytes"), mime=mime, modality=kind
+    )
+
+
 _PARTS: dict[str, Callable[[Any], Part]] = {
     **dict.fromkeys(("text", "input_text", "output_text"), lambda block: _text(_get(block, "text"))),
     **dict.fromkeys(("image", "audio", "video", "document", "binary"), _sourced),
@@ -221,6 +240,14 @@ _PARTS: dict[str, Callable[[Any], Part]] = {
     ),
     "function_call_output": lambda block: _tool_response(_get(block, "call_id"), _get(block, "output")),
     "data": lambda block: _text(json.dumps(_get(block, "value"), ensure_ascii=False, default=str)),
+}
+
+_BEDROCK: dict[str, Callable[[Any], Part]] = {
+    "toolUse": lambda use: tool_call(_get(use, "toolUseId"), _get(use, "name"), _get(use, "input")),
+    "toolResult": lambda result: _tool_response(_get(result, "toolUseId"), _get(result, "content")),
+    "reasoningContent": lambda said: {"type": "reasoning", "content": _get(_get(said, "reasoningText"), "text") or ""},
+    "json": lambda value: _text(json.dumps(value, ensure_ascii=False, default=str)),
+    **{name: partial(_bedrock_media, name) for name in (*_MODALITIES, "document")},
 }
 
 # Items of the Responses interface that are no messages, and whose they are.

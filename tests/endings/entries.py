@@ -20,7 +20,7 @@ LAST = "last"  # the piece after which nothing is under way: what a caller has b
 TIMEOUT = 0.15  # seconds a read may last in the endings that time out
 
 _MADE_ANEW = re.compile(r"\b(resp|msg|item|cmpl|chatcmpl|content)[-_][\w=+/-]+|[0-9a-f-]{32,}|\d{6,}|\d+\.\d+e-\d+")
-_FINISHED = re.compile(rb'"(stop_reason|finishReason)":\s*"')
+_FINISHED = re.compile(rb'"(stop_reason|finishReason|finish_reason)":\s*"')
 
 
 def _as_it_is(script: Script) -> Script:
@@ -54,7 +54,8 @@ def said(chunk: Any) -> str:
     """What a chunk says, without what differs from one answer to the next."""
     if isinstance(chunk, bytes):
         # The last event may come with the one before it, or not.
-        return _MADE_ANEW.sub("#", chunk.decode()).partition("event: message_stop")[0]
+        text = _MADE_ANEW.sub("#", chunk.decode())
+        return text.partition("event: message_stop")[0].partition("data: [DONE]")[0]
     if hasattr(chunk, "model_dump"):
         return f"{type(chunk).__name__} {_MADE_ANEW.sub('#', str(chunk.model_dump(warnings=False)))}"
     return f"{type(chunk).__name__} {_delta(chunk)}"

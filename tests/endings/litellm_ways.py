@@ -109,6 +109,15 @@ CHAT = (
 )
 
 
+def _relayed(name: str) -> Opener:
+    def opener(provider: ScriptedProvider, timeout: float) -> Callable[[], Any]:
+        body = {"model": "test", "messages": QUESTION, "stream": True}
+        asked = {"method": "POST", "endpoint": "chat/completions", "custom_llm_provider": "vllm", "json": body}
+        return _opener(name, model="test", **asked)(provider, timeout)
+
+    return opener
+
+
 def _responses(name: str, model: str) -> Opener:
     return _opener(name, model=model, input="Why?", max_retries=0, stream=True)
 
@@ -166,5 +175,7 @@ OTHERS = (
         closes=True,
         times_out=False,
     ),
+    _bytes("pass-through", "relayed", False, _relayed("llm_passthrough_route"), closes=True),
+    _bytes("pass-through, async", "relayed", True, _relayed("allm_passthrough_route"), closes=True),
 )
 AVAILABLE = find_spec("mcp") is not None and find_spec("fastapi") is not None

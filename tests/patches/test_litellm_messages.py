@@ -51,6 +51,34 @@ async def test_a_plain_answer_is_one_span(provider: ScriptedProvider, tokenstrea
     assert usage(generation) == {"input": 100, "output": 50, "cached": 40, "source": "provider"}
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_prompt_that_is_all_in_the_cache_is_counted(
+    provider: ScriptedProvider, tokenstream: Capture, stream: bool
+) -> None:
+    """Anthropic says that it read no fresh token: the input is the cached ones."""
+    script = Script(pieces=["a"], gap=0, usage=Usage(input=2000, output=9, cached=2000))
+    await drained(litellm.anthropic.messages.acreate, **asked(provider, script, stream=stream))
+
+    assert usage(only(tokenstream)) == {"input": 2000, "output": 9, "cached": 2000, "source": "provider"}
+
+
+async def test_what_an_answer_used_is_unknown_where_it_broke_off(
+    provider: ScriptedProvider, tokenstream: Capture
+) -> None:
+    """Anthropic's opening event says one token, whatever comes: on a stream that is left that is no count."""
+    given = asked(provider, Script(pieces=list("abcdef"), ending="hang", usage=Usage(input=7, output=400)), stream=True)
+    stream = await litellm.anthropic.messages.acreate(**given)
+    chat = litellm.completion(**given)
+    async for _ in stream:
+        break
+    await stream.aclose()
+    next(chat)
+    del chat
+
+    told = [usage(each) for each in tokenstream.generations]
+    assert [(each["input"], "output" in each, "reasoning" in each) for each in told] == [(7, False, False)] * 2
+
+
 async def test_bytes_bridged_from_chat_are_one_span(provider: ScriptedProvider, tokenstream: Capture) -> None:
     """For another provider litellm makes Anthropic's events from a chat stream: still one call."""
     where = at(provider, {"letters": Script(pieces=[reasoning("hm"), "abc"], gap=0.002)})

@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from otel_tokenstream.demo.provider.script import Piece
 
 
+# Azure's first chunk: what its filters found in the prompt.
+_OF_THE_PROMPT: dict[str, Any] = {
+    "id": "",
+    "object": "",
+    "created": 0,
+    "model": "",
+    "choices": [],
+    "prompt_filter_results": [{"prompt_index": 0, "content_filter_results": {}}],
+}
+
+
 class ChatCompletion(Reply):
     @property
     def messages(self) -> Sequence[Mapping[str, Any]]:
@@ -34,12 +45,12 @@ class ChatCompletion(Reply):
         """The frames of one piece: one for each choice it belongs to."""
         piece = self.piece(index)
         if piece.kind == "no_choices":
-            yield Frame(self._encode([]), "no_choices")
+            yield Frame(f"data: {encode_json(_OF_THE_PROMPT)}\n\n".encode(), "no_choices")
             return
         finish = None
         if not self.script.finish_alone and index == len(self.pieces) - 1:
             finish = self.finish_reason
-        delta = _delta(piece)
+        delta = _delta(piece) if piece.beside is None else {**_delta(piece), **_delta(piece.beside)}
         if index == 0 and not self.script.role_alone:
             delta = {"role": "assistant", **delta}
         for choice in range(self.choices) if piece.choice is None else (piece.choice,):
@@ -108,9 +119,13 @@ def usage_object(counts: Counts) -> dict[str, Any]:
         "prompt_tokens": counts.prompt,
         "completion_tokens": counts.output,
         "total_tokens": counts.prompt + counts.output,
-        "prompt_tokens_details": {"cached_tokens": counts.cached},
-        "completion_tokens_details": {"reasoning_tokens": counts.reasoning},
+        "prompt_tokens_details": {"cached_tokens": counts.cached, **_of_audio(counts.heard)},
+        "completion_tokens_details": {"reasoning_tokens": counts.reasoning, **_of_audio(counts.spoken)},
     }
+
+
+def _of_audio(tokens: int) -> dict[str, int]:
+    return {"audio_tokens": tokens} if tokens else {}
 
 
 def _delta(piece: Piece) -> dict[str, Any]:

@@ -37,14 +37,15 @@ class GeneratedContent(Reply):
         elif piece.kind == "tool_call":
             part = {"functionCall": {"name": piece.tool_name, "args": json.loads(piece.text)}}
         parts = [] if piece.kind in ("role", "no_choices") else [part]
-        yield Frame(_sent(self._object(parts, None)), piece.kind)
+        yield Frame(self._sent(encode_json(self._object(parts, None)).encode()), piece.kind)
 
     def closing(self) -> list[Frame]:
         if self.script.ending == "error_frame":
-            return [Frame(b"data: " + self.error() + b"\n\n", "error")]
+            return [Frame(self._sent(self.error()), "error")]
         if self.finish_reason is None:
             return []
-        return [Frame(_sent({**self._object([], self.finish_reason), **self._usage()}), "finish")]
+        last = {**self._object([], self.finish_reason), **self._usage()}
+        return [Frame(self._sent(encode_json(last).encode()), "finish")]
 
     def body(self) -> bytes:
         texts = self.texts()
@@ -56,6 +57,9 @@ class GeneratedContent(Reply):
     def error(self) -> bytes:
         error = {"code": self.script.status, "message": self.script.error_message, "status": self.script.error_type}
         return encode_json({"error": error}).encode()
+
+    def _sent(self, encoded: bytes) -> bytes:
+        return b"data: " + encoded + b"\n\n"
 
     def _object(self, parts: list[dict[str, Any]], reason: str | None) -> dict[str, Any]:
         candidate: dict[str, Any] = {"content": {"parts": parts, "role": "model"}, "index": 0}
@@ -70,13 +74,25 @@ class GeneratedContent(Reply):
             return {}
         usage = {
             "promptTokenCount": counts.prompt,
-            "candidatesTokenCount": counts.output - counts.reasoning,
             "thoughtsTokenCount": counts.reasoning,
             "cachedContentTokenCount": counts.cached,
             "totalTokenCount": counts.prompt + counts.output,
         }
+        if counts.output > counts.reasoning:  # it leaves out an answer without tokens
+            usage["candidatesTokenCount"] = counts.output - counts.reasoning
         return {"usageMetadata": usage}
 
 
-def _sent(content: dict[str, Any]) -> bytes:
-    return f"data: {encode_json(content)}\n\n".encode()
+class GeneratedArray(GeneratedContent):
+    """The same as an array that comes bit by bit, which is what Gemini streams where nobody asks for events."""
+
+    stream_type = "application/json"
+
+    _begun = False
+
+    def closing(self) -> list[Frame]:
+        return [*super().closing(), Frame(b"]", "end")]
+
+    def _sent(self, encoded: bytes) -> bytes:
+        between, self._begun = b",\r\n" if self._begun else b"[", True
+        return between + encoded

@@ -61,7 +61,7 @@ class Performance:
     async def _stream(self) -> web.StreamResponse:
         await self._until(self._headers_due)
         response = web.StreamResponse(
-            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache", **self._script.headers}
+            headers={"Content-Type": self._reply.stream_type, "Cache-Control": "no-cache", **self._script.headers}
         )
         response.enable_chunked_encoding()
         self._exchange.headers_ns = time.perf_counter_ns()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from otel_tokenstream.demo.provider.prose import text_of, token_like
 from otel_tokenstream.demo.provider.replies import answer
@@ -28,12 +28,14 @@ class Frame(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Tokens to report: ``cached`` of the prompt's and ``reasoning`` of the output's are parts of them."""
+    """Tokens to report. Parts of the prompt are ``cached`` or ``heard``, of the output ``reasoning`` or ``spoken``."""
 
     prompt: int
     cached: int
     output: int
     reasoning: int
+    heard: int
+    spoken: int
 
 
 class ToolCall(NamedTuple):
@@ -45,6 +47,8 @@ class ToolCall(NamedTuple):
 @dataclass
 class Reply(ABC):
     """One answer to one request: its pieces, and the bytes they become."""
+
+    stream_type: ClassVar[str] = "text/event-stream"
 
     script: Script
     request: Mapping[str, Any]
@@ -151,4 +155,4 @@ class Reply(ABC):
         if prompt is None:
             prompt = sum(len(token_like(text_of(message))) for message in self.messages)
         reasoning = kinds.count("reasoning") if usage.reasoning is None else usage.reasoning
-        return Counts(prompt, usage.cached, output, reasoning)
+        return Counts(prompt, usage.cached, output, reasoning, usage.audio_input, usage.audio_output)

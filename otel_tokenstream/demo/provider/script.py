@@ -27,7 +27,10 @@ Ending = Literal[
 
 @dataclass(frozen=True)
 class Piece:
-    """One delta of an answer. ``choice`` is None for every choice the request asked for."""
+    """One delta of an answer. ``choice`` is None for every choice the request asked for.
+
+    ``beside`` is what OpenAI's chat brings in the same chunk.
+    """
 
     kind: Kind
     text: str = ""
@@ -35,6 +38,7 @@ class Piece:
     tool_index: int = 0
     tool_id: str = ""
     tool_name: str = ""
+    beside: Piece | None = None
 
 
 ROLE = Piece("role")
@@ -73,6 +77,8 @@ class Usage:
     output: int | None = None
     cached: int = 0
     reasoning: int | None = None
+    audio_input: int = 0
+    audio_output: int = 0
 
 
 @dataclass(frozen=True)

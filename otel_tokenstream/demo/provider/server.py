@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from otel_tokenstream.demo.provider.chat_completions import ChatCompletion
-from otel_tokenstream.demo.provider.generate_content import GeneratedContent
+from otel_tokenstream.demo.provider.generate_content import GeneratedArray, GeneratedContent
 from otel_tokenstream.demo.provider.human import HUMAN, NAMED_SCRIPTS
 from otel_tokenstream.demo.provider.log import Exchange, ExchangeLog
 from otel_tokenstream.demo.provider.messages import Message
@@ -97,18 +97,7 @@ class ScriptedProvider:
     async def serving(self) -> AsyncIterator[None]:
         """Accept connections on the running loop; ``port`` is the real one from then on."""
         app = web.Application(client_max_size=LARGEST_REQUEST)
-        app.add_routes(
-            [
-                web.post("/v1/chat/completions", partial(self._answer, ChatCompletion)),
-                web.post("/v1/completions", partial(self._answer, TextCompletion)),
-                web.post("/v1/responses", partial(self._answer, Response)),
-                web.post("/v1/messages", partial(self._answer, Message)),
-                web.post("/v1/models/{model}:{method}", self._generate_content),
-                web.get("/v1/models", self._models),
-                web.get("/log", self._show_log),
-                web.delete("/log", self._clear_log),
-            ]
-        )
+        app.add_routes(self.routes())
         # Cancelling the handler is how a client's going is noticed in the middle of a pause.
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await runner.setup()
@@ -121,6 +110,18 @@ class ScriptedProvider:
             await runner.cleanup()
 
     # --- Routes ---------------------------------------------------------------------------
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/v1/chat/completions", partial(self.answer, ChatCompletion)),
+            web.post("/v1/completions", partial(self.answer, TextCompletion)),
+            web.post("/v1/responses", partial(self.answer, Response)),
+            web.post("/v1/messages", partial(self.answer, Message)),
+            web.post("/v1/models/{model}:{method}", self._generate_content),
+            web.get("/v1/models", self._models),
+            web.get("/log", self._show_log),
+            web.delete("/log", self._clear_log),
+        ]
 
     async def _models(self, _: web.Request) -> web.Response:
         return web.json_response(
@@ -140,9 +141,11 @@ class ScriptedProvider:
     async def _generate_content(self, request: web.Request) -> web.StreamResponse:
         """Gemini's path says what the body of the others does."""
         streamed = request.match_info["method"].startswith("stream")
-        return await self._answer(GeneratedContent, request, model=request.match_info["model"], stream=streamed)
+        form = GeneratedContent if request.query.get("alt") == "sse" or not streamed else GeneratedArray
+        return await self.answer(form, request, model=request.match_info["model"], stream=streamed)
 
-    async def _answer(self, format: type[Reply], request: web.Request, **by_path: Any) -> web.StreamResponse:
+    async def answer(self, format: type[Reply], request: web.Request, **by_path: Any) -> web.StreamResponse:
+        """Answer in a format; ``by_path`` is what the path says of the request and its body does not."""
         received_ns, started = time.perf_counter_ns(), asyncio.get_running_loop().time()
         body = await request.read()
         try:

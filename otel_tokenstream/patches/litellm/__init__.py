@@ -12,13 +12,25 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from otel_tokenstream.patches.litellm import chat, google, messages, other_loops, pass_through, responses, router, text
+from otel_tokenstream.patches.litellm import (
+    chat,
+    custom_providers,
+    google,
+    messages,
+    other_loops,
+    own_telemetry,
+    pass_through,
+    relayed,
+    responses,
+    router,
+    text,
+)
 from otel_tokenstream.patches.litellm.attempts import aattempting, attempting
 from otel_tokenstream.patches.litellm.calls import acalling, calling
 from otel_tokenstream.patches.table import Patch, PatchTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from otel_tokenstream.core.telemetry import Telemetry
     from otel_tokenstream.patches.litellm.entry import Entry
@@ -29,10 +41,10 @@ _MESSAGES = "litellm.llms.anthropic.{}.messages.handler"
 class _Function(NamedTuple):
     """A public function: where it is made, and where else litellm keeps it.
 
-    ``bare`` functions have no decorator.
+    ``bare`` functions have no decorator. Without an ``entry`` each call's endpoint tells what is asked for.
     """
 
-    entry: Entry
+    entry: Entry | None
     is_async: bool
     made: str
     name: str
@@ -110,20 +122,47 @@ _FUNCTIONS = (
             ),
         )
     ),
+    *(
+        _Function(
+            None,
+            name.startswith("a"),
+            "litellm.passthrough.main",
+            name,
+            (("litellm.passthrough", name), _litellm(name)),
+        )
+        for name in relayed.NAMES
+    ),
 )
 
 
 def table(telemetry: Telemetry) -> PatchTable:
     patches = [patch for function in _FUNCTIONS for patch in _patches(telemetry, function)]
-    return PatchTable([*patches, *router.patches(telemetry), *other_loops.patches(), *pass_through.patches(telemetry)])
+    return PatchTable(
+        [
+            *patches,
+            *router.patches(telemetry),
+            *other_loops.patches(),
+            *custom_providers.patches(),
+            *own_telemetry.patches(),
+            *pass_through.patches(telemetry),
+        ]
+    )
+
+
+def _around(telemetry: Telemetry, function: _Function) -> Callable[[Any], Any]:
+    if function.entry is None:
+        return partial(relayed.acalling if function.is_async else relayed.calling, telemetry)
+    entry, wrap = function.entry, acalling if function.is_async else calling
+    return lambda original: wrap(telemetry, entry.of(original), original)
 
 
 def _patches(telemetry: Telemetry, function: _Function) -> Iterator[Patch]:
-    around = partial(acalling if function.is_async else calling, telemetry, function.entry)
-    attempt = partial(aattempting if function.is_async else attempting, function.entry)
+    around = _around(telemetry, function)
+    attempt = aattempting if function.is_async else attempting
+    attempted = function.entry or relayed.ATTEMPTED
 
     def inside(original: Any) -> Any:
-        return around(attempt(original))
+        return around(attempt(attempted.of(original), original))
 
     def unless_dispatcher(original: Any) -> Any:
         """Leave a dispatcher alone: it looks up what is patched elsewhere."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream.core.generation import Usage
@@ -28,7 +29,7 @@ def _reader(call: Generation) -> Reader:
 
     def read(asked: int, arrived: int, chunk: Any) -> None:
         for event in events.feed(chunk):
-            if _read_event(call, asked, arrived, event):
+            if read_event(call, asked, arrived, event):
                 asked = 0
         if asked:
             call.chunk(asked, arrived, EMPTY, 0, None, None)
@@ -36,7 +37,7 @@ def _reader(call: Generation) -> Reader:
     return read
 
 
-def _read_event(call: Generation, asked: int, arrived: int, event: Any) -> bool:
+def read_event(call: Generation, asked: int, arrived: int, event: Any) -> bool:
     """Whether the event brought content."""
     name = get(event, "type")
     if name == "content_block_delta":
@@ -59,6 +60,8 @@ def _read_event(call: Generation, asked: int, arrived: int, event: Any) -> bool:
         return True
     elif name == "message_start":
         _read_head(call, get(event, "message"))
+        if call.usage is not None:  # what stands there of the answer is where its count begins
+            call.usage = replace(call.usage, output=None)
     elif name == "message_delta":
         _read_reason(call, get(event, "delta"))
         _read_usage(call, get(event, "usage"))
@@ -86,7 +89,8 @@ def _read_usage(call: Generation, reported: Any) -> None:
     written = _first(count(reported, "cache_creation_input_tokens"), before.cache_write)
     fresh = count(reported, "input_tokens")
     # The convention's input includes cached tokens, which Anthropic counts apart.
-    prompt = before.input if not fresh and before.input else fresh and fresh + (read or 0) + (written or 0)
+    prompt = None if fresh is None else fresh + (read or 0) + (written or 0)
+    prompt = before.input if not fresh and before.input else prompt
     output = _first(count(reported, "output_tokens"), before.output)
     if prompt or output:
         thinking = count(get(reported, "output_tokens_details"), "thinking_tokens")
@@ -105,7 +109,7 @@ def _read_answer(call: Generation, answer: Any) -> None:
 
 
 def _options(asked: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {**asked, "stop": asked.get("stop_sequences")}
+    return {**asked, "stop": asked.get("stop_sequences"), "response_format": asked.get("output_format")}
 
 
 ENTRY = Entry(

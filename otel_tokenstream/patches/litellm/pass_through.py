@@ -21,6 +21,7 @@ from otel_tokenstream.core.streams import outcome_of
 from otel_tokenstream.patches import openai_shape
 from otel_tokenstream.patches.litellm import wire
 from otel_tokenstream.patches.litellm.ending import settle
+from otel_tokenstream.patches.litellm.json_object import parsed
 from otel_tokenstream.patches.litellm.proxy_caller import caller, of_key
 from otel_tokenstream.patches.litellm.target import OTHER
 from otel_tokenstream.patches.table import Patch
@@ -97,8 +98,8 @@ def _start(telemetry: Telemetry, entry: Entry, asked: Mapping[str, Any], body: M
         server_address=address,
         server_port=port,
         parameters={
-            **openai_shape.parameters(entry.options(arguments)),
-            **caller(telemetry.settings, of_key(asked.get("user_api_key_dict"))),
+            **(entry.parameters(arguments) or {}),
+            **(guarded(caller)(telemetry.settings, of_key(asked.get("user_api_key_dict"))) or {}),
         },
         messages=arguments.get(entry.prompt),
         system=arguments.get("system") or arguments.get("instructions") or arguments.get("systemInstruction"),
@@ -123,7 +124,7 @@ def _handed_over(entry: Entry, call: Generation, response: Any) -> None:
             close = (lambda stream: settle(call, stream)) if call.observed else None
             response.body_iterator = streams.proxy(response.body_iterator, call, read, close)
             return
-        answer = wire.parsed(getattr(response, "body", None)) if call.observed and status < 400 else None
+        answer = parsed(getattr(response, "body", None)) if call.observed and status < 400 else None
         if answer is not None:
             entry.read_answer(call, answer)
             settle(call, answer)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream.core.guard import guarded
 from otel_tokenstream.core.ownership import owner
-from otel_tokenstream.patches.litellm import chat, google, messages, responses, text
+from otel_tokenstream.patches.litellm import chat, google, messages, relayed, responses, text
 from otel_tokenstream.patches.litellm.calls import acalling, calling
 from otel_tokenstream.patches.litellm.target import OTHER, Target, target
 from otel_tokenstream.patches.table import Patch
@@ -79,7 +79,8 @@ def _entry(router: Any, kwargs: Mapping[str, Any]) -> Entry | None:
     if owner() is not None:
         return None
     function = kwargs.get("original_generic_function") or kwargs.get("original_function")
-    entry = _ENTRIES.get(getattr(function, "__name__", ""))
+    name = getattr(function, "__name__", "")
+    entry = relayed.entry_of(kwargs) if name in relayed.NAMES else _ENTRIES.get(name)
     return None if entry is None else replace(entry, target=partial(_target, router))
 
 

@@ -1,10 +1,12 @@
-"""Server-sent events in the bytes that some entries hand to the caller."""
+"""Server-sent events, or a JSON array, in the bytes that some entries hand to the caller."""
 
 from __future__ import annotations
 
 import json
 import re
 from typing import TYPE_CHECKING, Any
+
+from otel_tokenstream.patches.litellm.json_array import JsonArray
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +24,8 @@ class SentEvents:
     def __init__(self, made: Callable[[dict[str, Any]], Any] | None = None) -> None:
         self._made = made
         self._rest = b""
+        self._begun = False
+        self._array: JsonArray | None = None
 
     def feed(self, chunk: Any) -> list[Any]:
         """Return the objects that are complete now."""
@@ -29,14 +33,23 @@ class SentEvents:
             chunk = chunk.encode()
         if not isinstance(chunk, (bytes, bytearray)):
             return [chunk]
+        if not self._begun and chunk.strip():
+            self._begun = True
+            self._array = JsonArray(_LONGEST) if chunk.lstrip().startswith(b"[") else None
+        written = self._events(chunk) if self._array is None else self._array.feed(bytes(chunk))
+        return [found for each in written if (found := self._read(each)) is not None]
+
+    def _events(self, chunk: bytes | bytearray) -> list[bytes]:
+        """Return the data of the events that are complete now."""
         *events, rest = _END.split(self._rest + chunk)
         self._rest = rest if len(rest) <= _LONGEST else b""
-        return [found for event in events if (found := _data(event, self._made)) is not None]
+        return [
+            b"\n".join(line[5:].lstrip() for line in event.splitlines() if line.startswith(b"data:"))
+            for event in events
+        ]
 
-
-def _data(event: bytes, made: Callable[[dict[str, Any]], Any] | None) -> Any:
-    data = b"\n".join(line[5:].lstrip() for line in event.splitlines() if line.startswith(b"data:"))
-    try:
-        return json.loads(data, object_hook=made)
-    except ValueError:  # a comment, a bare event name, an end marker
-        return None
+    def _read(self, data: bytes) -> Any:
+        try:
+            return json.loads(data, object_hook=self._made)
+        except ValueError:  # a comment, a bare event name, an end marker
+            return None

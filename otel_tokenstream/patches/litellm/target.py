@@ -51,6 +51,7 @@ def _key(asked: Mapping[str, Any]) -> tuple[Any, ...]:
 def _find(asked: Mapping[str, Any]) -> Target:
     model = str(asked.get("model"))
     provider, base = asked.get("custom_llm_provider") or "", asked.get("api_base") or asked.get("base_url")
+    base = base or asked.get("aws_bedrock_runtime_endpoint")
     try:
         model, provider, _, known_base = sys.modules["litellm"].get_llm_provider(
             model, custom_llm_provider=provider or None, api_base=base

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from otel_tokenstream.core.timeline import EMPTY
-from otel_tokenstream.patches.litellm import chat, google, messages, responses, text
+from otel_tokenstream.patches.litellm import bedrock, chat, google, messages, responses, text
+from otel_tokenstream.patches.litellm.json_object import JsonObject
 from otel_tokenstream.patches.litellm.sent_events import SentEvents
 from otel_tokenstream.patches.openai_shape import error_word, get
 
@@ -20,16 +20,7 @@ if TYPE_CHECKING:
     from otel_tokenstream.core.streams import Reader
     from otel_tokenstream.patches.litellm.entry import Entry
 
-_MODEL = re.compile(r"/models/([^/:]+)(?::\w+)?$")
-
-
-class _Object(SimpleNamespace):
-    """A JSON object whose fields are attributes, None where it has none, as in the libraries' own classes."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return None
+_MODEL = re.compile(r"/models/([^/:]+)(?::\w+)?$|/model/(.+)/[a-z-]+$")
 
 
 def entry_for(path: str) -> Entry | None:
@@ -39,23 +30,16 @@ def entry_for(path: str) -> Entry | None:
 
 def asked_for(path: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the request's arguments; some APIs have the model in the path."""
-    model = body.get("model") or next(iter(_MODEL.findall(path)), None)
-    return {**body, "model": str(model or "")}
-
-
-def parsed(body: object) -> Any:
-    """Return a body of JSON, None where it is none."""
-    try:
-        return json.loads(body, object_hook=lambda fields: _Object(**fields)) if isinstance(body, bytes) else None
-    except ValueError:
-        return None
+    found, tools = _MODEL.search(path), body.get("toolConfig")
+    model = body.get("model") or (unquote(found[1] or found[2]) if found else "")
+    return {**body, "model": str(model), "tools": tools.get("tools") if isinstance(tools, dict) else body.get("tools")}
 
 
 def _over(entry: Entry) -> Callable[[Generation], Reader]:
     """Read the events in bytes as the entry reads the objects that the library makes of them."""
 
     def reader(call: Generation) -> Reader:
-        events, read_object = SentEvents(lambda fields: _Object(**fields)), entry.reader(call)
+        events, read_object = SentEvents(JsonObject), entry.reader(call)
 
         def read(asked: int, arrived: int, chunk: Any) -> None:
             for event in events.feed(chunk):
@@ -86,5 +70,9 @@ _APIS = tuple(
         (r":(?:stream)?[rR]awPredict$", messages.ENTRY),
         (r":streamGenerateContent$", google.STREAMED),
         (r":generateContent$", google.ENTRY),
+        (r"/model/.+/converse$", bedrock.CONVERSE),
+        (r"/model/.+/converse-stream$", bedrock.CONVERSE_STREAM),
+        (r"/model/.+/invoke$", bedrock.INVOKE),
+        (r"/model/.+/invoke-with-response-stream$", bedrock.INVOKE_STREAM),
     )
 )

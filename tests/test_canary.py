@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections import defaultdict
 from contextlib import contextmanager, suppress
@@ -22,9 +23,9 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from otel_tokenstream import DSPyInstrumentor, LiteLLMInstrumentor
+from otel_tokenstream import DSPyInstrumentor, LiteLLMInstrumentor, Redactor, correlate, step
 from otel_tokenstream.core import guard
-from otel_tokenstream.demo.provider import Script, reasoning, tool_call
+from otel_tokenstream.demo.provider import Piece, Script, audio, reasoning, refusal, tool_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,8 +40,13 @@ USER, KEY, PROVIDER_ERROR, PROGRAM_ERROR = (
     b"canary-refused-0a",
     b"canary-raised-e1",
 )
+AUTHOR, REFUSAL, SOUND, CALL_ID = b"canary-author-a3", b"canary-refusal-b4", b"canary-sound-c5", b"canary-id-d6"
+# Attributes of the request and of a tool's span, by the conventions, whether content is on or off.
+STOP, NAME, WHO = b"canary-stop-f7", b"canary-name-08", b"canary-who-19"
 NEVER = (USER, KEY, PROVIDER_ERROR, PROGRAM_ERROR)
-ALL = (SYSTEM, PROMPT, TOOL, RESULT, OUTPUT, THOUGHT, ARGUMENTS, *NEVER)
+SAID = (SYSTEM, PROMPT, TOOL, RESULT, OUTPUT, THOUGHT, ARGUMENTS, AUTHOR, REFUSAL, SOUND, CALL_ID)
+ALL = (*SAID, STOP, NAME, WHO, *NEVER)
+ANY = re.compile(r"canary-\w+-[0-9a-f]{2}")
 
 ENDINGS = ("natural", "http_error", "error_frame", "cut", "raises")
 
@@ -116,11 +122,20 @@ def leaked(receiver: Receiver) -> set[tuple[str, bytes]]:
     return {(signal, canary) for signal, sent in receiver.received.items() for canary in ALL if canary in sent}
 
 
-def script(provider: ScriptedProvider, ending: str, *, tools: bool) -> None:
-    calls = [tool_call(f'{{"city": "{ARGUMENTS.decode()}"}}', name="get", call_id="c1")]
-    answer = ["[[ ## answer ## ]]\n", OUTPUT.decode(), "\n\n[[ ## completed ## ]]\n"]
+def script(provider: ScriptedProvider, ending: str, *, tools: bool, letters: bool) -> None:
+    """Script an answer with a canary in each of its parts, whole or a letter a chunk."""
+
+    def split(canary: bytes) -> list[str]:
+        return list(canary.decode()) if letters else [canary.decode()]
+
+    arguments = ['{"city": "', *split(ARGUMENTS), '"}']
+    calls = [tool_call("", name=NAME.decode(), call_id=CALL_ID.decode()), *map(tool_call, arguments)]
+    answer = ["[[ ## answer ## ]]\n", *split(OUTPUT), "\n\n[[ ## completed ## ]]\n"]
+    # litellm lets a refusal through only where the chunk has text as well.
+    refused = [Piece("text", ".", beside=refusal(part)) for part in split(REFUSAL)]
+    rest = [*refused, *map(audio, split(SOUND)), *calls]
     provider.scripts["canary"] = Script(
-        pieces=[reasoning(THOUGHT.decode()), *answer, *(calls if tools else ())],
+        pieces=[*map(reasoning, split(THOUGHT)), *answer, *(rest if tools else ())],
         gap=0.001,
         ending="natural" if ending == "raises" else ending,  # type: ignore[arg-type]
         error_message=f"no: {PROVIDER_ERROR.decode()}",
@@ -128,18 +143,21 @@ def script(provider: ScriptedProvider, ending: str, *, tools: bool) -> None:
     )
 
 
-def ask_litellm(provider: ScriptedProvider, ending: str, *, stream: bool) -> None:
-    script(provider, ending, tools=True)
+def ask_litellm(provider: ScriptedProvider, ending: str, *, stream: bool, letters: bool = False) -> None:
+    script(provider, ending, tools=True, letters=letters)
     messages = [
         {"role": "system", "content": SYSTEM.decode()},
-        {"role": "user", "content": PROMPT.decode()},
+        {"role": "user", "content": PROMPT.decode(), "name": AUTHOR.decode()},
         {"role": "assistant", "content": None, "tool_calls": [_called()]},
-        {"role": "tool", "tool_call_id": "c0", "content": RESULT.decode()},
+        {"role": "tool", "tool_call_id": CALL_ID.decode(), "content": RESULT.decode()},
     ]
     answer = litellm.completion(
         "openai/canary",
         messages,
-        tools=[{"type": "function", "function": {"name": "get", "description": TOOL.decode(), "parameters": {}}}],
+        tools=[
+            {"type": "function", "function": {"name": NAME.decode(), "description": TOOL.decode(), "parameters": {}}}
+        ],
+        stop=[STOP.decode()],
         _skip_mcp_handler=True,
         user=USER.decode(),
         metadata={"user_id": USER.decode()},
@@ -156,9 +174,9 @@ def ask_litellm(provider: ScriptedProvider, ending: str, *, stream: bool) -> Non
 
 def _called() -> dict[str, Any]:
     return {
-        "id": "c0",
+        "id": CALL_ID.decode(),
         "type": "function",
-        "function": {"name": "get", "arguments": f'{{"at": "{ARGUMENTS.decode()}"}}'},
+        "function": {"name": NAME.decode(), "arguments": f'{{"at": "{ARGUMENTS.decode()}"}}'},
     }
 
 
@@ -171,15 +189,18 @@ class Program(dspy.Module):
         self.ending = ending
 
     def forward(self, question: str) -> Any:
-        prediction = self.answer(question=question, result=RESULT.decode())
+        tool = dspy.Tool(lambda at: RESULT.decode() + at, name=NAME.decode(), args={"at": {"type": "string"}})
+        call = {"id": CALL_ID.decode(), "name": NAME.decode(), "args": {"at": ARGUMENTS.decode()}}
+        result = dspy.ToolCalls.ToolCall(**call).execute(functions=[tool])
+        prediction = self.answer(question=question, result=result)
         if self.ending == "raises":
             raise RuntimeError(PROGRAM_ERROR.decode())
         return prediction
 
 
 def ask_dspy(engine: str) -> Callable[..., None]:
-    def ask(provider: ScriptedProvider, ending: str, *, stream: bool) -> None:
-        script(provider, ending, tools=False)
+    def ask(provider: ScriptedProvider, ending: str, *, stream: bool, letters: bool = False) -> None:
+        script(provider, ending, tools=False, letters=letters)
         lm = dspy.LM(
             "openai/canary",
             engine=engine,
@@ -211,8 +232,11 @@ ASKS = {"litellm": ask_litellm, "dspy on litellm": ask_dspy("litellm"), "dspy on
 def test_no_content_leaves_unless_asked_for(
     receiver: Receiver, provider: ScriptedProvider, ask: str, ending: str, stream: bool
 ) -> None:
-    """With everything on but content, no canary is in the bytes of traces, metrics and logs."""
-    with exporting(receiver):
+    """With everything on but content, no canary is in the bytes of traces, metrics and logs.
+
+    Stop sequences, name and id on a tool's own span, and what ``correlate`` is given are no content.
+    """
+    with exporting(receiver), correlate(user_id=WHO.decode()):
         with suppress(Exception):
             ASKS[ask](provider, ending, stream=stream)
         guard.fault(f"{ask}, {ending}, {stream}", ValueError(PROMPT.decode()))
@@ -220,7 +244,36 @@ def test_no_content_leaves_unless_asked_for(
     streamed = stream and ending != "http_error"
     assert set(receiver.received) == {"traces", "metrics", "messages", *(("logs",) if streamed else ())}
     assert b"gen_ai.request.model" in receiver.received["traces"]
+    found = leaked(receiver)
+    open_to_all = {STOP, NAME, WHO} if ask == "litellm" else {NAME, CALL_ID, WHO}
+    assert {(signal, canary) for signal, canary in found if canary not in open_to_all} == set()
+    assert {signal for signal, _ in found} <= {"traces", "logs"}
+    assert ("traces", WHO) in found
+    assert ("traces", STOP if ask == "litellm" else NAME) in found
+
+
+def masked(text: str) -> str:
+    return ANY.sub("[masked]", text)
+
+
+@pytest.mark.parametrize("letters", [True, False], ids=["letters", "whole"])
+@pytest.mark.parametrize("hook", [masked, Redactor(masked, longest=24)], ids=["plain", "declared"])
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "plain"])
+@pytest.mark.parametrize("ask", ASKS)
+def test_a_hook_keeps_back_what_it_finds_in_all_that_is_sent(
+    receiver: Receiver, provider: ScriptedProvider, ask: str, stream: bool, hook: Callable[[str], str], letters: bool
+) -> None:
+    """With content on: in texts, arguments, names, ids, stop sequences, and who a call is for."""
+    who = {"conversation_id": WHO.decode(), "user_id": WHO.decode(), "request_id": WHO.decode()}
+    with exporting(receiver, capture_content="SPAN_AND_EVENT", redact=hook), correlate(operation=WHO.decode(), **who):
+        for ending in ENDINGS:
+            with suppress(Exception), step(WHO.decode(), question=PROMPT.decode(), passages=[RESULT.decode()]):
+                ASKS[ask](provider, ending, stream=stream, letters=letters)
     assert leaked(receiver) == set()
+    assert b"[masked]" in receiver.received["traces"]
+    assert b"[masked]" in receiver.received["logs"]
+    for part in (b"canary-out", b"nary-output", b"canary-thou", b"canary-argu"):
+        assert not any(part in sent for sent in receiver.received.values())
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "plain"])
@@ -229,12 +282,16 @@ def test_with_content_on_the_same_canaries_are_found(
     receiver: Receiver, provider: ScriptedProvider, ask: str, stream: bool
 ) -> None:
     """So that the search above can be trusted; user ids, keys and texts of errors do not leave even then."""
-    with exporting(receiver, capture_content="SPAN_AND_EVENT"):
+    with exporting(receiver, capture_content="SPAN_AND_EVENT"), correlate(user_id=WHO.decode()):
         for ending in ENDINGS:
             with suppress(Exception):
                 ASKS[ask](provider, ending, stream=stream)
-    expected = set(ALL) - set(NEVER) - (set() if ask == "litellm" else {TOOL, ARGUMENTS})
+    of_chat = {TOOL, AUTHOR, REFUSAL, STOP, SOUND}
+    expected = set(ALL) - set(NEVER) - (set() if ask == "litellm" else of_chat)
+    expected -= set() if stream else {SOUND, REFUSAL}  # of which one is not sent then, and one kept by litellm
     found = leaked(receiver)
     assert {canary for signal, canary in found if signal == "traces"} == expected
-    assert {canary for signal, canary in found if signal == "logs"} == expected
+    # A tool's own call is a span and no record; its result went into the prompt.
+    of_tool = set() if ask == "litellm" else {NAME, CALL_ID}
+    assert {canary for signal, canary in found if signal == "logs"} == expected - of_tool
     assert not {canary for signal, canary in found if signal in ("metrics", "messages")}

@@ -16,7 +16,7 @@ from otel_tokenstream import signals
 from otel_tokenstream.core import messages
 from otel_tokenstream.core.generation import FAILED
 from otel_tokenstream.core.guard import guarded
-from otel_tokenstream.core.redaction import Gate, redacted
+from otel_tokenstream.core.redaction import Gate, fit_to_leave, redacted
 from otel_tokenstream.core.text import cut, left_out, repaired, size, without_base64
 from otel_tokenstream.core.timeline import REASONING, TEXT, TOOL_CALL
 
@@ -122,9 +122,7 @@ def _messages(said: list[messages.Message], limit: int, hook: Hook | None) -> st
     for at in range(len(said) - 1, -1, -1):
         earlier = _omitted(at)
         room = left - (size(earlier) + 1 if at else 0)
-        message = {**said[at], "parts": [_part(part, hook) for part in said[at]["parts"]]}
-        if message["role"] not in _ROLES:
-            message["role"] = redacted(hook, repaired(message["role"]))
+        message = {name: _of_message(name, value, hook) for name, value in said[at].items()}
         text = _within(message, room)
         if text is None:
             kept.appendleft(_omitted(at + 1))
@@ -132,6 +130,14 @@ def _messages(said: list[messages.Message], limit: int, hook: Hook | None) -> st
         kept.appendleft(text)
         left -= size(text) + 1
     return "[" + ",".join(kept) + "]" if kept and said else None
+
+
+def _of_message(name: str, value: Any, hook: Hook | None) -> Any:
+    """Return what a message has beside its parts, their author say, like any text; the conventions' own words stay."""
+    if name == "parts":
+        return [_part(part, hook) for part in value]
+    known = name == "role" and value in _ROLES
+    return value if known else fit_to_leave(value, None if name == "finish_reason" else hook)
 
 
 def _omitted(count: int) -> str:

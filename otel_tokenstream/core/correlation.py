@@ -12,10 +12,12 @@ from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import baggage
-from opentelemetry.context import attach, create_key, detach, get_current, get_value, set_value
+from opentelemetry.context import attach, create_key, get_value, set_value
 from opentelemetry.trace import SpanContext
 
 from otel_tokenstream import signals
+from otel_tokenstream.core.current import leave
+from otel_tokenstream.core.redaction import fit_attributes
 from otel_tokenstream.core.text import repaired
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from opentelemetry.context import Context
+
+    from otel_tokenstream.core.redaction import Hook
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,9 +58,9 @@ def correlation(baggage_keys: Iterable[str] = ()) -> Mapping[str, str]:
     return {**found, **given} if found else given
 
 
-def attributes(values: Mapping[str, str]) -> dict[str, str]:
-    """Return a correlation as attributes of a span or log record. Never of a metric."""
-    return {_ATTRIBUTES.get(name, name): value for name, value in values.items()}
+def attributes(values: Mapping[str, str], hook: Hook | None) -> dict[str, str]:
+    """Return a correlation as attributes of a span or log record, redacted. Never of a metric."""
+    return fit_attributes({_ATTRIBUTES.get(name, name): value for name, value in values.items()}, hook)
 
 
 def continued() -> SpanContext | None:
@@ -125,10 +129,7 @@ class correlate:  # noqa: N801  # used as a verb, like the context managers of c
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        context, token = self._entered.pop()
-        # A generator or coroutine that is dropped unwinds in whatever context it is dropped in.
-        if kind is None or not issubclass(kind, GeneratorExit) or get_current() is context:
-            detach(token)
+        leave(*self._entered.pop(), kind)
 
     def __call__(self, function: F) -> F:
         """Hold during each call of a function, coroutine or generator function, and in no other code."""

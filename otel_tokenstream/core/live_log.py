@@ -8,13 +8,13 @@ from opentelemetry._logs import LogRecord, SeverityNumber
 
 from otel_tokenstream import signals
 from otel_tokenstream.core import summary
-from otel_tokenstream.core.event_text import LiveText
+from otel_tokenstream.core.event_text import Late, LiveText
 from otel_tokenstream.core.guard import guarded
 from otel_tokenstream.core.redaction import kept_for
 from otel_tokenstream.core.timeline import Row, Timeline, TokenEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from opentelemetry._logs import Logger
 
@@ -76,10 +76,9 @@ class LiveLog:
     def flush(self, call: Generation) -> int:
         """Emit what waits for the interval to pass, and return how many records it took."""
         line, records = self._line, 0
-        for event in _together(line.events):
-            for told, text in ((event, ""),) if self._text is None else self._text.events(event):
-                self._emit(call, summary.token_event(call, told, text))
-                records += 1
+        for event, text in _together(self._told()):
+            self._emit(call, summary.token_event(call, event, text))
+            records += 1
         for stall in line.stalls:
             if stall.arrived - stall.wait != self._stalled_since:
                 self._emit(call, summary.stall_event(call, stall))
@@ -88,10 +87,15 @@ class LiveLog:
         line.stalls.clear()
         return records
 
+    def _told(self) -> Iterator[tuple[TokenEvent, str]]:
+        """Yield what came, with its text, in its order: the text of a run that was merged before would be mixed up."""
+        for event in self._line.events:
+            yield from ((event, ""),) if self._text is None else self._text.events(event)
+
     def close(self, call: Generation) -> None:
         """Emit the rest, with what is known only at the end."""
         self.flush(call)
-        for rest, text in () if self._text is None else self._text.close(self._line.text_missing):
+        for rest, text in () if self._text is None else self._text.close(self._line.text_missing, self._line.text_torn):
             self._emit(call, summary.token_event(call, rest, text))
         for event in summary.attempt_events(call):
             self._emit(call, event)
@@ -109,15 +113,25 @@ class LiveLog:
         )
 
 
-def _together(events: Sequence[TokenEvent]) -> Iterable[TokenEvent]:
-    """Merge what is of one kind and field, in the order of their first chunks; of very many the last are mixed."""
+def _together(told: Iterable[tuple[TokenEvent, str]]) -> Iterable[tuple[TokenEvent, str]]:
+    """Merge what is of one kind and field, in the order of their first chunks; of very many the last are mixed.
+
+    The text of a kind and field is with the first event that has some, which may be one of its own.
+    """
     found: dict[tuple[str, str | None], TokenEvent] = {}
-    for event in events:
+    carriers: dict[tuple[str, str | None], TokenEvent] = {}
+    texts: dict[TokenEvent, str] = {}
+    for event, text in told:
         key = (event.kind, event.field)
         if key not in found and len(found) == _MOST_AT_ONCE:
             key = next(reversed(found))
-        if key in found:
+        late = isinstance(event, Late)
+        if not late and key in found:
             found[key].merge(event)
-        else:
+        elif not late:
             found[key] = event
-    return found.values()
+            texts[event] = ""
+        if text:
+            carrier = carriers.setdefault(key, event if late else found[key])
+            texts[carrier] = texts.get(carrier, "") + text
+    return texts.items()

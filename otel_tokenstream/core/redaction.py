@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from otel_tokenstream.core.elision import Elision
 from otel_tokenstream.core.guard import fault
 from otel_tokenstream.core.text import repaired
 from otel_tokenstream.core.timeline import TOOL_CALL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     Hook = Callable[[str], str]
 
@@ -25,6 +26,7 @@ _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 class Redactor:
     """A redaction that says how far it looks: no match of ``function`` is longer than ``longest`` characters.
 
+    What a pattern looks at before and after its match, a word's boundary say, counts with it.
     Only so can streamed text leave before its field has ended: what a match may still reach is
     withheld. A plain function declares nothing, and everything is withheld until the end.
     """
@@ -77,16 +79,33 @@ def redacted(hook: Hook | None, text: str) -> str:
         return FAILED
 
 
-class Gate:
-    """Lets the text of one run through: neighbouring pieces of one kind, field and choice.
+def fit_to_leave(value: Any, hook: Hook | None) -> Any:
+    """Return a name or the value of an attribute as it may be sent: its texts, in lists too, repaired and redacted."""
+    if isinstance(value, str):
+        return redacted(hook, repaired(value))
+    if isinstance(value, (list, tuple)):
+        return [fit_to_leave(each, hook) for each in value]
+    return value
 
-    What leaves is, put together, what the hook makes of the whole run, however it was split.
+
+def fit_attributes(attributes: Mapping[str, Any], hook: Hook | None) -> dict[str, Any]:
+    """Return attributes as they may be sent; the hook sees their values."""
+    return {repaired(name): fit_to_leave(value, hook) for name, value in attributes.items()}
+
+
+class Gate:
+    """Lets the text of one run through, repaired and without base64: that of one kind, field and choice.
+
+    What leaves is, put together, what the hook makes of the whole run, however it was split, if
+    its longest match is as it declares: text is cut only between two characters that the hook
+    leaves alone, so that no match is cut and none that follows begins elsewhere.
     """
 
-    __slots__ = ("_failed", "_half", "_hook", "_longest", "_pending", "_unescape")
+    __slots__ = ("_elision", "_failed", "_half", "_hook", "_longest", "_pending", "_unescape")
 
     def __init__(self, hook: Hook | None, kind: str) -> None:
         self._hook = hook
+        self._elision = Elision()
         # JSON may write any character as an escape, which hides it from a pattern.
         self._unescape = kind == TOOL_CALL
         self._longest = None if self._unescape else longest_match(hook)
@@ -100,7 +119,7 @@ class Gate:
         self._half = ""
         if "\ud800" <= text[-1:] <= "\udbff":
             self._half, text = text[-1], text[:-1]
-        text = repaired(text)
+        text = self._elision.feed(repaired(text))
         if self._hook is None:
             return text
         self._pending += text
@@ -110,28 +129,29 @@ class Gate:
 
     def close(self, *, torn: bool = False) -> str:
         """Return what is left of the run; of a ``torn`` one, whose end is not known, only what is safe."""
+        rest, self._half = self._elision.feed(repaired(self._half)) + self._elision.close(), ""
         if self._hook is None:
-            return repaired(self._half)
+            return rest
+        text, self._pending = self._pending + rest, ""
         if torn:
-            self._pending = ""
             return ""
-        text, self._pending = self._pending + repaired(self._half), ""
         if self._unescape:
             text = unescaped(text)
         return "" if self._failed else redacted(self._hook, text)
 
     def _release(self, at: int) -> str:
-        """Let go of at most ``at`` characters, cut where no match is cut: hook(a) + hook(b) == hook(a + b)."""
+        """Let go of at most ``at`` characters, cut where no match is near."""
+        pending = self._pending
         if self._failed or self._hook is None:
             self._pending = ""
             return ""
         try:
-            whole = _called(self._hook, self._pending)
+            whole = _called(self._hook, pending)
             step = 1
             while at > 0:
-                ahead = _called(self._hook, self._pending[:at])
-                if ahead + _called(self._hook, self._pending[at:]) == whole:
-                    self._pending = self._pending[at:]
+                ahead = _called(self._hook, pending[:at])
+                if ahead + _called(self._hook, pending[at:]) == whole and self._untouched(at, whole):
+                    self._pending = pending[at:]
                     return ahead
                 at -= step
                 step *= 2
@@ -139,6 +159,16 @@ class Gate:
             self._failed, self._pending = True, ""
             return FAILED
         return ""
+
+    def _untouched(self, at: int, whole: str) -> bool:
+        """Whether the characters at both sides of a cut are in no match.
+
+        Where matches touch, a cut between them lets the next ones be found in other places.
+        """
+        if self._hook is None:
+            return True
+        before, after = self._pending[: at - 1], self._pending[at + 1 :]
+        return _called(self._hook, before) + self._pending[at - 1 : at + 1] + _called(self._hook, after) == whole
 
 
 def unescaped(json: str) -> str:

@@ -127,6 +127,7 @@ class Timeline:
         "stall_total",
         "stalls",
         "text_missing",
+        "text_torn",
         "wait_max",
         "wait_total",
     )
@@ -143,6 +144,7 @@ class Timeline:
         self._stall_threshold = stall_threshold or _NEVER
         self._text_left = text_limit or -1
         self.text_missing = 0  # bytes of text there was no room for
+        self.text_torn: set[tuple[str, str | None]] = set()  # kinds and fields of it
         self.chunks = 0
         self.events: list[TokenEvent] = []
         self.offsets = array("q")
@@ -223,7 +225,8 @@ class Timeline:
                 if noted == _NEVER and row_kind != EMPTY:
                     noted = min(self.wait_max, self._stall_threshold - 1)
             if text and self._text_left >= 0:
-                self._keep(current, kind, field, text)
+                # The row's own, not the event's: that one may have been merged with another kind by now.
+                self._keep(current, row_kind, row_field, text)
         if self._next_offset < chunks:
             self._keep_offsets([row[1] for row in rows if row[0]])
         self._gaps.add(gaps)
@@ -347,6 +350,7 @@ class Timeline:
             # Nothing that is shorter may follow: what is kept has no holes.
             self._text_left = 0
             self.text_missing += size(text) - size(kept)
+            self.text_torn.add((kind, field))
         if kept:
             event.append(kind, field, kept)
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from opentelemetry.trace import SpanContext
 
+from otel_tokenstream.core.redaction import fit_attributes, fit_to_leave
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -36,7 +38,7 @@ class Event:
     """Empty for a step, as is ``provider``."""
     provider: str
     correlation: Mapping[str, str]
-    """What ``correlate`` was given and which baggage the settings list, by name."""
+    """What ``correlate`` was given and which baggage the settings list, by name; redacted, if there is a hook."""
 
     @property
     def span_context(self) -> SpanContext:
@@ -155,10 +157,10 @@ def about(origin: Origin) -> dict[str, Any]:
         "stream_id": origin.stream_id,
         "trace_id": origin.trace_id,
         "parent_id": origin.parent_id,
-        "operation": origin.operation,
+        "operation": fit_to_leave(origin.operation, origin.redact if origin.named else None),
         "model": origin.model,
         "provider": origin.provider,
-        "correlation": origin.correlation,
+        "correlation": fit_attributes(origin.correlation, origin.redact),
     }
 
 

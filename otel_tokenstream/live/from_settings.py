@@ -12,7 +12,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from otel_tokenstream.core import open_calls
+from otel_tokenstream.core import forking
 from otel_tokenstream.core.guard import guarded
 from otel_tokenstream.live.sink import Attachment, Sink, attach
 
@@ -123,4 +123,4 @@ def _forked() -> None:
     _changing = threading.Lock()
 
 
-open_calls.after_fork(_forked)
+forking.after_fork(_forked)

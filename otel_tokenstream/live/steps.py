@@ -16,9 +16,10 @@ from otel_tokenstream.core import observers
 from otel_tokenstream.core.correlation import attributes as labels_of
 from otel_tokenstream.core.correlation import correlate, correlation
 from otel_tokenstream.core.guard import guarded
-from otel_tokenstream.core.redaction import redacted
+from otel_tokenstream.core.redaction import fit_attributes, fit_to_leave
 from otel_tokenstream.core.steps import Step
 from otel_tokenstream.core.telemetry import active
+from otel_tokenstream.core.text import repaired
 from otel_tokenstream.live.events import StepEnd, StepNote, StepStart, about
 from otel_tokenstream.settings import Settings
 
@@ -41,8 +42,9 @@ class step:  # noqa: N801  # used as a verb, like the context managers of contex
             span.add_event("found", {"passages": len(passages)})
 
     Model calls and steps inside are below it, and carry ``operation`` if it is given. An error
-    leaves its class on the span and nothing else. Text in the attributes of live events goes
-    through the redaction hook; the span is OpenTelemetry's, and takes what it is given.
+    leaves its class on the span and nothing else. The name and the attributes given here go
+    through the redaction hook, as do those of its live events; what the program writes to the
+    span itself is OpenTelemetry's, and stays as it is.
     """
 
     __slots__ = ("_attributes", "_correlate", "_name", "_notes", "_step")
@@ -57,17 +59,19 @@ class step:  # noqa: N801  # used as a verb, like the context managers of contex
         telemetry = active()
         settings = telemetry.settings if telemetry is not None else _settings()
         correlated = correlation(settings.baggage_keys)
-        labels = labels_of(correlated)
+        labels = labels_of(correlated, settings.redact)
+        name, shown = fit_to_leave(self._name, settings.redact), fit_attributes(self._attributes, settings.redact)
         above = trace.get_current_span()
         tracer = telemetry.tracer if telemetry is not None else _tracer()
-        self._step = Step(tracer, self._name, {**self._attributes, **labels})
+        self._step = Step(tracer, name, {**shown, **labels})
         span = self._step.__enter__()
         self._notes: _Notes | None = None
-        if not (is_instrumentation_enabled() and observers.present()):
+        if is_instrumentation_enabled() and observers.present():
+            origin = guarded(observers.origin_of)(span, above, correlated, settings.redact, step=self._name)
+            self._notes = _Notes(origin, name, settings.redact) if origin is not None else None
+        if self._notes is None:
             return span
-        origin = observers.origin_of(span, above, correlated, settings.redact, step=self._name)
-        self._notes = _Notes(origin, self._name, settings.redact)
-        self._notes.start(self._attributes)
+        self._notes.start(shown)
         return _NotedSpan(span, self._notes)
 
     def __exit__(
@@ -93,15 +97,14 @@ class _Notes:
 
     @guarded
     def start(self, attributes: Mapping[str, Any]) -> None:
-        shown = self._fit_to_leave(attributes)
-        observers.tell(self._origin, StepStart(**self._about, at_ns=time.time_ns(), name=self._name, attributes=shown))
+        event = StepStart(**self._about, at_ns=time.time_ns(), name=self._name, attributes=attributes)
+        observers.tell(self._origin, event)
 
     @guarded
     def event(self, name: str, attributes: Mapping[str, Any], at_ns: int | None) -> None:
-        shown = self._fit_to_leave(attributes)
-        observers.tell(
-            self._origin, StepNote(**self._about, at_ns=at_ns or time.time_ns(), name=name, attributes=shown)
-        )
+        name, attributes = fit_to_leave(name, self._redact), fit_attributes(attributes, self._redact)
+        note = StepNote(**self._about, at_ns=at_ns or time.time_ns(), name=name, attributes=attributes)
+        observers.tell(self._origin, note)
 
     @guarded
     def end(self, kind: type[BaseException] | None) -> None:
@@ -110,19 +113,9 @@ class _Notes:
             at_ns=time.time_ns(),
             name=self._name,
             duration_us=(time.perf_counter_ns() - self._began) // 1_000,
-            error_type=kind.__qualname__ if kind is not None and issubclass(kind, Exception) else None,
+            error_type=repaired(kind.__qualname__) if kind is not None and issubclass(kind, Exception) else None,
         )
         observers.tell(self._origin, event)
-
-    def _fit_to_leave(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: self._redacted(value) for name, value in attributes.items()}
-
-    def _redacted(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return redacted(self._redact, value)
-        if isinstance(value, (list, tuple)):
-            return [self._redacted(each) for each in value]
-        return value
 
 
 class _NotedSpan(Span):

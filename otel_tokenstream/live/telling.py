@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from otel_tokenstream.core.redaction import Gate
+from otel_tokenstream.core.redaction import Gate, fit_attributes, fit_to_leave
 from otel_tokenstream.core.timeline import EMPTY, TEXT
 from otel_tokenstream.live.events import EndEvent, Event, StallEvent, StartEvent, TokenEvent, about
 
@@ -43,17 +43,18 @@ def is_told(row: Row, reason: str | None) -> bool:
 class Telling:
     """The events of one stream.
 
-    Text goes through the redaction hook run by run: neighbouring pieces of one kind and field.
+    Text goes through the redaction hook run by run: all of one kind and field, also where others
+    come between; a program's output field ends where the next one begins.
     """
 
-    __slots__ = ("_about", "_anchor", "_chunk", "_indexes", "_last", "_redact", "_run", "_started", "_text", "_torn")
+    __slots__ = ("_about", "_anchor", "_chunk", "_indexes", "_last", "_redact", "_runs", "_started", "_text", "_torn")
 
     def __init__(self, origin: Origin, *, text: bool) -> None:
         self._about = about(origin)
         self._redact = origin.redact
         self._text = text
         self._indexes: Counter[str | None] = Counter()
-        self._run: _Run | None = None
+        self._runs: dict[tuple[str, str | None], _Run] = {}
         self._torn = False
         self._started = self._anchor = self._last = 0
         self._chunk = -1
@@ -67,7 +68,10 @@ class Telling:
         if hole is not None:
             self._chunk += hole.chunks
             self._last = hole.arrived or self._last
-            yield from self._rest(torn=True)
+            if self._redact is None:
+                yield from self._rest()
+            for torn in self._runs.values():
+                torn.shut()
             self._torn = self._redact is not None
         gap = wait = 0
         if asked:
@@ -81,27 +85,32 @@ class Telling:
             return
         passing = None
         if text is not None and self._text:
-            if self._run is None or not self._run.goes_on(kind, field):
-                yield from self._rest(torn=False)
+            run = self._runs.get((kind, field))
+            if run is None:
+                if field is not None:
+                    yield from self._rest(fields_only=True)
                 # After a hole nobody knows where the run began: its text could be the rest of a match.
-                self._run = _Run(kind, field, None if self._torn else Gate(self._redact, kind))
-                self._torn = False
-            passing = self._run.feed(text, bounded=self._redact is not None)
+                self._runs[kind, field] = run = _Run(None if self._torn else Gate(self._redact, kind))
+            self._torn = False
+            passing = run.feed(text, bounded=self._redact is not None)
         yield self._token(arrived, gap, wait, kind, chars, field, passing, reason)
 
     def stall(self, since: int, at: int, phase: str) -> Iterator[Event]:
         yield StallEvent(**self._about, at_ns=self._wall(at), wait_us=_us(at - since), phase=phase)
 
     def end(self, ended: int, facts: dict[str, Any], hole: Hole | None) -> Iterator[Event]:
-        yield from self._rest(torn=hole is not None)
-        yield EndEvent(**self._about, at_ns=self._wall(ended), duration_us=_us(ended - self._started), **facts)
+        if hole is not None and self._redact is not None:
+            self._runs.clear()
+        yield from self._rest()
+        facts = {**fit_attributes(facts, None), "duration_us": _us(ended - self._started)}
+        yield EndEvent(**self._about, at_ns=self._wall(ended), **facts)
 
-    def _rest(self, *, torn: bool) -> Iterator[Event]:
-        """Yield what the hook still holds back of the run, which ends here."""
-        run, self._run = self._run, None
-        text = run.close(torn=torn) if run is not None else ""
-        if run is not None and text:
-            yield self._token(self._last, 0, 0, run.kind, 0, run.field, text, None)
+    def _rest(self, *, fields_only: bool = False) -> Iterator[Event]:
+        """Yield what is still held back of the runs that end here."""
+        for kind, field in [key for key in self._runs if key[1] is not None or not fields_only]:
+            text = self._runs.pop((kind, field)).close()
+            if text:
+                yield self._token(self._last, 0, 0, kind, 0, field, text, None)
 
     def _token(
         self,
@@ -120,7 +129,7 @@ class Telling:
             **self._about,
             at_ns=self._wall(arrived),
             text=text,
-            field=field,
+            field=fit_to_leave(field, None),
             index=index,
             kind=kind,
             chars=chars,
@@ -128,7 +137,7 @@ class Telling:
             offset_us=_us(arrived - self._started),
             gap_us=_us(gap),
             wait_us=_us(wait),
-            finish_reason=reason,
+            finish_reason=fit_to_leave(reason, None),
         )
 
     def _wall(self, at: int) -> int:
@@ -136,18 +145,13 @@ class Telling:
 
 
 class _Run:
-    """Neighbouring text of one kind and field; without a gate nothing of it leaves."""
+    """The text of one kind and field; without a gate nothing of it leaves."""
 
-    __slots__ = ("_gate", "_held", "field", "kind")
+    __slots__ = ("_gate", "_held")
 
-    def __init__(self, kind: str, field: str | None, gate: Gate | None) -> None:
-        self.kind = kind
-        self.field = field
+    def __init__(self, gate: Gate | None) -> None:
         self._gate = gate
         self._held = 0
-
-    def goes_on(self, kind: str, field: str | None) -> bool:
-        return kind == self.kind and field == self.field
 
     def feed(self, text: str, *, bounded: bool) -> str:
         if self._gate is None:
@@ -156,11 +160,14 @@ class _Run:
         if bounded:
             self._held += len(text) - len(passing)
             if self._held > _LONGEST_WITHHELD:
-                self._gate = None
+                self.shut()
         return passing
 
-    def close(self, *, torn: bool) -> str:
-        return "" if self._gate is None else self._gate.close(torn=torn)
+    def shut(self) -> None:
+        self._gate = None
+
+    def close(self) -> str:
+        return "" if self._gate is None else self._gate.close()
 
 
 def _us(nanoseconds: int) -> int:

@@ -330,6 +330,22 @@ def test_the_redacted_text_of_a_run_is_on_its_last_event(provider: ScriptedProvi
     assert texts(captured) == ["I am [email]", "and you [email]"]
 
 
+def test_a_text_too_long_for_the_hook_costs_no_other_text(provider: ScriptedProvider) -> None:
+    """Of the answer nothing may leave, as its end is not known; the reasoning before it is known whole."""
+    with capture(capture_content="EVENT_ONLY", redact=mask, content_limit=400) as captured:
+        ask(provider, [*map(reasoning, "I am b@c.de"), *(f"no address in {line}\n" for line in range(200))])
+    thought, rest = texts(captured)
+    assert thought == "I am [email]"
+    assert re.fullmatch(r"…\[\d+ bytes left out\]", rest)
+
+
+def test_a_message_may_name_its_author(provider: ScriptedProvider) -> None:
+    """A name is a text like any other."""
+    with capture(capture_content="SPAN_ONLY", redact=mask) as captured:
+        ask(provider, messages=[{"role": "user", "name": "f@g.hi", "content": "Say hello."}])
+    assert [message["name"] for message in said(captured, INPUT)] == ["[email]"]
+
+
 def test_a_hook_that_raises_costs_the_text_and_nothing_else(everywhere: Any) -> None:
     """Spans, events and their numbers are there, and no raw text."""
 

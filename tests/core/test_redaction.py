@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -56,6 +57,35 @@ def split_texts(draw: st.DrawFn) -> list[str]:
 def test_how_a_text_was_split_makes_no_difference(pieces: list[str], hook: object) -> None:
     """What leaves is what the hook makes of the whole."""
     assert "".join(passed(Gate(hook, TEXT), pieces)) == mask("".join(pieces))
+
+
+NUMBERS = re.compile(r"\d{4,8}")
+
+
+@given(st.lists(st.text("12a ", min_size=1, max_size=6), max_size=12))
+@example(["a 2345345", "1345345", "1b "])
+@example(["1111", "1111", "1111", "11", "a"])
+@pytest.mark.parametrize("replacement", ["N", "", lambda found: "*" * len(found[0])])
+def test_matches_that_touch_are_cut_like_the_whole(replacement: Any, pieces: list[str]) -> None:
+    """A cut between two matches would let what follows be matched anew, and the rest of the last one leave."""
+
+    def without_numbers(text: str) -> str:
+        return NUMBERS.sub(replacement, text)
+
+    left = "".join(passed(Gate(Redactor(without_numbers, longest=8), TEXT), pieces))
+    assert left == without_numbers("".join(pieces))
+
+
+@given(st.lists(st.text("x1 -", min_size=1, max_size=5), max_size=12))
+@pytest.mark.parametrize(("pattern", "longest"), [(r"\b\d{3}\b", 5), (r"(?<=x)1+(?=-)", 12), (r"x(?=1)", 2)])
+def test_what_a_match_looks_at_around_it_counts_with_it(pattern: str, longest: int, pieces: list[str]) -> None:
+    """With its surroundings in the declared length, a pattern finds the same in pieces as in the whole."""
+    text = re.sub(r"1{11,}", "1", "".join(pieces))
+    looking = re.compile(pattern)
+    pieces = [text[at : at + 3] for at in range(0, len(text), 3)]
+
+    left = "".join(passed(Gate(Redactor(lambda said: looking.sub("#", said), longest), TEXT), pieces))
+    assert left == looking.sub("#", text)
 
 
 @given(split_texts(), st.integers(0, 200))

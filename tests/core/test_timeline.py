@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +10,7 @@ from timelines import MS, START, arrivals_of, fed, rows, size_of, steady
 
 from otel_tokenstream import signals
 from otel_tokenstream.core.gap_counts import gaps
-from otel_tokenstream.core.timeline import MIXED, STALLS_KEPT, TEXT, Timeline
+from otel_tokenstream.core.timeline import MIXED, REASONING, STALLS_KEPT, TEXT, TOOL_CALL, Timeline
 
 GAPS = st.lists(st.integers(10_000, 3_600_000 * MS), min_size=1, max_size=200)
 MOST = settings(max_examples=60, deadline=None)
@@ -253,3 +253,23 @@ def test_a_million_chunks_take_constant_memory_and_stay_even(kinds: str, share: 
     assert sum(event.count for event in events) == 1_000_000
     assert max(event.count for event in events) < share * 1_000_000
     assert timeline.gap_percentile(0.5) == pytest.approx(10 * MS, rel=0.009)
+
+
+@MOST
+@given(
+    st.lists(st.tuples(st.sampled_from([TEXT, REASONING, TOOL_CALL]), st.sampled_from([None, "a"])), max_size=150),
+    st.sampled_from([1, 2, 4, 8, 32]),
+)
+def test_merging_cuts_no_run_of_text_in_two(said: list[tuple[str, str | None]], budget: int) -> None:
+    """Neighbouring text of one kind and field stays together, or a secret in it passes a redaction hook in halves."""
+    given_rows = [(START + at, START + at + 1, *of, 2, f"{at};") for at, of in enumerate(said)]
+    timeline = fed(
+        Timeline(budget=budget, text_limit=10_000),
+        [(asked, arrived, kind, chars, field, text) for asked, arrived, kind, field, chars, text in given_rows],
+    )
+
+    passages = [passage for event in timeline.fit(budget) for passage in event.passages or ()]
+
+    expected = [(of, "".join(row[5] for row in run)) for of, run in groupby(given_rows, lambda row: row[2:4])]
+    runs = groupby(passages, lambda passage: (passage.kind, passage.field))
+    assert [(of, "".join(each.text for each in run)) for of, run in runs] == expected

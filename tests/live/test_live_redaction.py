@@ -8,7 +8,7 @@ import litellm
 import pytest
 from live_calls import QUESTION, Seen, arguments, program, streamed
 
-from otel_tokenstream import Redactor, TokenCollector, attach, signals, step, subscribe
+from otel_tokenstream import Redactor, TokenCollector, attach, correlate, signals, step, subscribe
 from otel_tokenstream.demo.provider import Script, reasoning, tool_call
 from otel_tokenstream.testing import capture
 
@@ -139,3 +139,43 @@ def test_a_hook_that_fails_lets_nothing_out(provider: ScriptedProvider) -> None:
 
     assert seen.text == "[redaction failed]"
     assert sum(token.chars for token in seen.tokens) == 8
+
+
+@every_hook
+def test_an_address_that_comes_by_turns_with_another_text_never_leaves(
+    provider: ScriptedProvider, hook: Callable[[str], str]
+) -> None:
+    """A letter of the answer, a letter of the reasoning: each is a text of its own, which a reader puts together."""
+    pieces = [piece for letter in SECRET for piece in (reasoning(letter), letter)]
+    with capture(redact=hook, events="both", capture_content="EVENT_ONLY") as captured, TokenCollector() as seen:
+        list(litellm.completion(**arguments(provider, Script(pieces=pieces, gap=0))))
+
+    (generation,) = captured.generations
+    for kind in ("text", "reasoning"):
+        told = [token.text or "" for token in seen.events if token.type == "token" and token.kind == kind]  # type: ignore[attr-defined]
+        assert "".join(told) == mask(SECRET)
+        logged = [
+            record.attributes.get(signals.AT_TEXT, "")
+            for record in captured.logs
+            if record.name == signals.TOKEN_EVENT and record.attributes.get(signals.AT_KIND, "text") == kind
+        ]
+        assert "".join(logged) == mask(SECRET)
+    assert sorted(generation.text.replace("[address]", "")) == sorted(mask(SECRET).replace("[address]", "") * 2)
+    assert not leaked([generation.text])
+
+
+def test_who_a_call_is_for_is_redacted_in_events_and_found_all_the_same(provider: ScriptedProvider) -> None:
+    """A subscriber in the program asks for the value it gave; what is sent has passed the hook."""
+    who = {"user_id": ADDRESS, "operation": f"for {ADDRESS}"}
+    with capture(redact=mask) as captured, TokenCollector(correlation={"user_id": ADDRESS}) as seen:
+        with correlate(**who), step(f"answer {ADDRESS}"):
+            streamed(provider)
+        streamed(provider)
+
+    assert {event.type for event in seen.events} == {"step_start", "start", "token", "end", "step_end"}
+    assert {event.correlation["user_id"] for event in seen.events} == {"[address]"}
+    assert {event.operation for event in seen.events} == {"for [address]"}
+    assert seen.events[0].name == "answer [address]"  # type: ignore[attr-defined]
+    of_step = next(span for span in captured.spans if span.name == "answer [address]")
+    assert of_step.attributes[signals.USER_ID] == "[address]"
+    assert not leaked([str(span.attributes) for span in captured.spans])

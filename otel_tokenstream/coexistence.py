@@ -12,6 +12,8 @@ import sys
 from functools import cache
 from importlib.metadata import EntryPoints, entry_points
 
+from otel_tokenstream.core.guard import guarded
+
 _logger = logging.getLogger(__name__)
 
 _DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
@@ -24,6 +26,7 @@ _MAKE_SPANS = {
 }
 
 
+@guarded
 def warn_of_duplicates(library: str, *, zero_code: bool) -> None:
     """Name the variable that switches a second instrumentation of ``library`` off, if one is on.
 

@@ -64,6 +64,7 @@ class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
             self._table = None
         if self._telemetry is not None:
             self._telemetry.switch(on=False)
+            self._telemetry = None
         if self._outlets is not None:
             self._outlets.close()
             self._outlets = None

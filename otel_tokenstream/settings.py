@@ -88,7 +88,8 @@ class Settings:
         32,
         environment.OTEL_TOKENSTREAM_EVENT_BUDGET,
         kinds.whole(1024),
-        "Events a span may carry; chunks beyond it share events. Never above the tracer's own limit",
+        "Events a span may carry; chunks beyond it share events. Never above the tracer's own limit, "
+        "nor above what 8 KiB hold, some 30",
         unit="events",
         zero="no events on spans",
     )

@@ -12,7 +12,7 @@ import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
-from otel_tokenstream.core import open_calls
+from otel_tokenstream.core import forking
 from otel_tokenstream.core.gap_counts import gaps
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _LONGEST = 1_000
 _PORTION = 100
 _PAUSE = 0.001
-LONGEST_HOLD = 0.25
 
 
 class _Waiting:
@@ -48,30 +47,21 @@ class Backlog:
         self._record = record
         self._queue: deque[_Waiting] = deque()
         self._draining = threading.Lock()
-        self._forking = self._held = False
-        open_calls.around_fork(self.hold, self.let_go)
-        open_calls.after_fork(self.forget)
+        forking.look_after(self)
 
     def add(self, attributes: dict[str, Any], counts: dict[int, int], total: int, context: Context) -> None:
         if len(self._queue) >= _LONGEST:
             self._join()
         self._queue.append(_Waiting(attributes, Counter(counts), total, context))
 
-    def forget(self) -> None:
-        """Drop everything in a forked child: the parent records it, and may have held the lock."""
+    def locks(self) -> list[threading.Lock]:
+        """Return what is held while a histogram's lock may be, which a forked child must not inherit taken."""
+        return [self._draining]
+
+    def forked(self) -> None:
+        """Drop everything: the parent records it, and may have held the lock for too long to be waited for."""
         self._queue.clear()
         self._draining = threading.Lock()
-
-    def hold(self) -> None:
-        """Keep from recording while the process forks: the child could inherit the lock of a histogram."""
-        self._forking = True
-        self._held = self._draining.acquire(timeout=LONGEST_HOLD)
-        self._forking = False
-
-    def let_go(self) -> None:
-        if self._held:
-            self._held = False
-            self._draining.release()
 
     def drain(self, *, within: float, pausing: bool) -> bool:
         """Record for at most ``within`` seconds and return whether nothing is left; a rest stays queued."""
@@ -80,7 +70,7 @@ class Backlog:
         if not self._draining.acquire(timeout=0 if pausing else within):
             return False
         try:
-            while self._queue and not self._forking and time.monotonic() < deadline:
+            while self._queue and not forking.under_way() and time.monotonic() < deadline:
                 waiting = self._queue.popleft()
                 if not self._replay(waiting, deadline, pausing=pausing):
                     self._queue.appendleft(waiting)
@@ -98,7 +88,7 @@ class Backlog:
                 total += gap
                 waiting.counts[bucket] -= 1
                 if recorded % _PORTION == 0:
-                    if self._forking or time.monotonic() >= deadline:
+                    if forking.under_way() or time.monotonic() >= deadline:
                         waiting.counts = +waiting.counts
                         waiting.total -= round(total)
                         return False

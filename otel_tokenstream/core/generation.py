@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from otel_tokenstream import signals
 from otel_tokenstream.core import open_calls
 from otel_tokenstream.core.guard import fault, guarded
 from otel_tokenstream.core.text import repaired
@@ -52,8 +53,11 @@ class Request:
     tools: object = None
 
     def __post_init__(self) -> None:
-        if not self.model.isascii():  # it is in the span's name, which costs the whole batch if it cannot be encoded
-            object.__setattr__(self, "model", repaired(self.model))
+        # They are in the span's name, which costs the whole batch if it cannot be encoded, and in every signal.
+        for name in ("operation", "provider", "model", "server_address"):
+            value = getattr(self, name)
+            if value is not None and not value.isascii():
+                object.__setattr__(self, name, repaired(value))
 
 
 @dataclass(frozen=True)
@@ -102,10 +106,13 @@ class Recorder(Protocol):
     """Turns a generation into signals.
 
     ``observed`` says whether anybody wants to know; ``live`` is there if anybody wants it
-    while the stream runs.
+    while the stream runs, and ``instruments`` if anybody measures it.
     """
 
     observed: bool
+
+    @property
+    def instruments(self) -> object: ...
 
     @property
     def live(self) -> Live | None: ...
@@ -130,6 +137,7 @@ class Generation:
     __slots__ = (
         "__weakref__",
         "_block",
+        "_field",
         "_keep_text",
         "_last_read",
         "_live",
@@ -141,6 +149,7 @@ class Generation:
         "attempt_count",
         "attempts",
         "cache_hit",
+        "closing",
         "context",
         "cost_usd",
         "ended",
@@ -178,6 +187,8 @@ class Generation:
         # The timeline leaves text alone that it has no room for.
         self._keep_text = timeline.keeps_text or (self._live is not None and self._live.text)
         self._milestones_left = True
+        # The field that text belonged to last.
+        self._field: str | None = None
         self._tool_call = 0
         # (arrived, gap, index) of the chunk that brought the first content of its kind
         self.parser: Parser | None = None
@@ -185,6 +196,8 @@ class Generation:
         self.first_answer_token: tuple[int, int, int] | None = None
         self.field_first: dict[str, int] = {}
         self.outcome = ""
+        # How the call will have ended, once the caller has begun to close it.
+        self.closing = ""
         # Set by a reader when an error came as content, under a stream that ends as if all were well.
         self.error_type: str | None = None
         self.attempts: list[Attempt] = []
@@ -211,7 +224,7 @@ class Generation:
         if self._run:
             self.fold_run(keep=0)
         if self._milestones_left or field is not None:
-            self._milestones(arrived, kind, field)
+            self._milestones(asked, arrived, kind, field)
         row = (asked, arrived, kind, chars, field, text)
         block.append(row)
         if len(block) >= _BLOCK:
@@ -232,8 +245,9 @@ class Generation:
             Generation.text(self, asked, arrived, text)
             return
         if not pieces:  # markup, or text that is not decided yet
-            self.chunk(asked, arrived, TEXT, 0, None, None)
+            self.chunk(asked, arrived, TEXT, 0, self._field, None)
         for name, piece in pieces:
+            self._field = name
             self.chunk(asked, arrived, TEXT, len(piece), name, piece if self._keep_text else None)
             asked = 0
 
@@ -283,16 +297,16 @@ class Generation:
         What comes after the finish reason is the library's finishing work, not the model's:
         it is part of the total but neither a longest wait nor a stall.
         """
-        self._last_read = (asked, returned, not (finished and self.finish_reasons))
+        self._last_read = (asked, returned, not (finished and self._all_said()))
 
     def end(self, outcome: str, error: BaseException | None = None, at: int = 0) -> None:
         """End the call once; ``at`` is when it ended, if that was not now."""
         at = at or now()
-        if open_calls.postponed(self, outcome, error, at) or not open_calls.remove(self):
+        if self.ended or guarded(open_calls.postponed)(self, outcome, error, at) or not open_calls.remove(self):
             return
         self.ended = at
         self.asked = 0
-        self.outcome = self._truly(outcome)
+        self.outcome = guarded(self._truly)(outcome) or outcome
         if error is not None and self.outcome == FAILED:
             self.error_type = type(error).__qualname__
         # What one step cannot do must not keep the next one from ending the span.
@@ -305,15 +319,22 @@ class Generation:
         """Tell a caller that left after the last content from one that left early."""
         if self.error_type is not None and outcome == COMPLETED:
             return FAILED
-        if self.request.stream and self.finish_reasons and outcome in (CANCELLED, CLOSED, ABANDONED):
+        if self.request.stream and outcome in (CANCELLED, CLOSED, ABANDONED) and self._all_said():
             return COMPLETED
         return outcome
 
-    def _milestones(self, arrived: int, kind: str, field: str | None) -> None:
+    def _all_said(self) -> bool:
+        """Whether every choice that was asked for has its finish reason."""
+        asked_for: int = self.request.parameters.get(signals.REQUEST_CHOICE_COUNT, 1)
+        return len(self.finish_reasons) >= asked_for
+
+    def _milestones(self, asked: int, arrived: int, kind: str, field: str | None) -> None:
         if field is not None and field not in self.field_first and len(self.field_first) < FIELDS_KEPT:
             self.field_first[field] = arrived
         if self._milestones_left and kind is not EMPTY and (kind == TEXT or self.first_token is None):
             timeline, ahead = self.timeline, self._block
+            if not asked:  # a further row of the newest chunk
+                ahead = ahead[: self._newest()]
             last = ahead[-1][1] if ahead else timeline.last_arrived
             index = timeline.chunks + sum(1 for row in ahead if row[0])
             at = (arrived, arrived - last if last else 0, index)
@@ -325,14 +346,18 @@ class Generation:
 
     def _fold(self) -> None:
         """Fold all rows but those of the newest chunk, which may turn out to be the last."""
-        block = self._block
-        newest = len(block) - 1
-        while newest > 0 and not block[newest][0]:
-            newest -= 1
+        block, newest = self._block, self._newest()
         if newest > 0:
             rows = block[:newest]
             del block[:newest]
             self.timeline.extend(rows)
+
+    def _newest(self) -> int:
+        """Return where the rows of the newest chunk begin."""
+        newest = len(self._block) - 1
+        while newest > 0 and not self._block[newest][0]:
+            newest -= 1
+        return newest
 
     def fold_run(self, *, keep: int = 3) -> None:
         """Fold the run but for the numbers to keep: those of its newest chunk, which may turn out to be the last."""
@@ -348,7 +373,7 @@ class Generation:
     def _close_timeline(self) -> None:
         if self.parser is not None and self._block:
             arrived = self._block[-1][1]
-            for name, piece in self.parser.finish():
+            for name, piece in guarded(self.parser.finish)() or ():
                 self.chunk(0, arrived, TEXT, len(piece), name, piece if self._keep_text else None)
         if self._run:
             self.fold_run()

@@ -8,6 +8,8 @@ from collections import Counter
 from functools import wraps
 from typing import TYPE_CHECKING, TypeVar
 
+from otel_tokenstream.core.text import repaired
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,7 +29,7 @@ faults: Counter[str] = Counter()
 
 def fault(where: str, error: Exception) -> None:
     """Log a fault of this package once for its place and class, and count it."""
-    name = type(error).__qualname__
+    name = repaired(type(error).__qualname__)
     faults[name] += 1
     if (where, name) not in _seen:
         _seen.add((where, name))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from otel_tokenstream import signals
-from otel_tokenstream.core import open_calls
-from otel_tokenstream.core.backlog import LONGEST_HOLD, Backlog
+from otel_tokenstream.core import forking, open_calls
+from otel_tokenstream.core.backlog import Backlog
 from otel_tokenstream.core.generation import OUTCOMES, Request, now
 from otel_tokenstream.core.guard import fault, faults
 from otel_tokenstream.core.observers import dropped
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.metrics import Histogram, Meter
 
+    from otel_tokenstream.core.generation import Generation
     from otel_tokenstream.settings import Settings
 
 Labels = tuple[tuple[str, Any], ...]
@@ -70,6 +70,9 @@ class Instruments:
     def __init__(self, meter: Meter, settings: Settings) -> None:
         self._settings = settings
         self.model = Bounded(settings.model_limit)
+        self.response_model = Bounded(settings.model_limit)
+        self._provider = Bounded(settings.model_limit)
+        self._address = Bounded(settings.model_limit)
         self.field = Bounded(settings.model_limit)
         self.error = Bounded(_ERRORS)
         self._counted: set[Labels] = set()
@@ -92,8 +95,7 @@ class Instruments:
         self._observe(meter.create_observable_counter, signals.FAULTS, _faults)
         self._observe(meter.create_observable_counter, signals.LIVE_DROPPED, _Dropped())
         self._meter = meter
-        self._held: list[Any] = []
-        open_calls.around_fork(self.hold, self.let_go)
+        forking.look_after(self)
 
     def record(self, name: str, value: float, attributes: dict[str, Any], context: Context | None) -> None:
         histogram = self._histograms.get(name)
@@ -115,34 +117,30 @@ class Instruments:
         counted = {**attributes, signals.OUTCOME: outcome, signals.FIRST_TOKEN_SEEN: token_seen}
         self.count(signals.STREAMS, 1, counted, context)
 
-    def hold(self) -> None:
-        """Wait until no metrics are collected and exported, and keep it so while the process forks.
+    def locks(self) -> list[Any]:
+        """Return what is taken while metrics are collected.
 
         Recording gaps makes collections long, and a child that is forked during one inherits the
         SDK's locks: it exports no metrics, and its exit takes half a minute.
         """
-        deadline = time.monotonic() + LONGEST_HOLD
-        locks = _locks_of_collection(self._meter)
-        self._held = [lock for lock in locks if lock.acquire(timeout=max(deadline - time.monotonic(), 0))]
+        return _locks_of_collection(self._meter)
 
-    def let_go(self) -> None:
-        for lock in self._held:
-            lock.release()
-        self._held = []
+    def forked(self) -> None:
+        """The SDK looks after its own."""
 
     def model_attributes(self, request: Request) -> dict[str, Any]:
         return {
             signals.OPERATION_NAME: request.operation,
-            signals.PROVIDER_NAME: request.provider,
+            signals.PROVIDER_NAME: self._provider(request.provider),
             signals.REQUEST_MODEL: self.model(request.model),
         }
 
     def call_attributes(self, request: Request) -> dict[str, Any]:
         attributes = self.model_attributes(request)
         if request.server_address is not None:
-            attributes[signals.SERVER_ADDRESS] = request.server_address
-        if request.server_port is not None:
-            attributes[signals.SERVER_PORT] = request.server_port
+            attributes[signals.SERVER_ADDRESS] = address = self._address(request.server_address)
+            if request.server_port is not None and address != OTHER:
+                attributes[signals.SERVER_PORT] = request.server_port
         return attributes
 
     def _record_gap(self, seconds: float, attributes: dict[str, Any], context: Context | None) -> None:
@@ -168,15 +166,17 @@ class Instruments:
     def _active(self, options: CallbackOptions) -> Counter[Labels]:
         open_calls.finish_dropped()
         self.backlog.drain(within=min(_LONGEST_DRAIN, options.timeout_millis / 2_000), pausing=True)
-        streams = (call.request for call in open_calls.snapshot() if call.request.stream)
-        return Counter(tuple(self.model_attributes(request).items()) for request in streams)
+        return Counter(tuple(self.model_attributes(call.request).items()) for call in self._streams())
+
+    def _streams(self) -> list[Generation]:
+        """Return the streams under way that are measured here, and not with another meter."""
+        calls = open_calls.snapshot()
+        return [call for call in calls if call.request.stream and call.recorder.instruments is self]
 
     def _stalled(self, _: CallbackOptions) -> Counter[Labels]:
         at = now()
         stalled: Counter[Labels] = Counter()
-        for call in open_calls.snapshot():
-            if not call.request.stream:
-                continue
+        for call in self._streams():
             labels = tuple(self.model_attributes(call.request).items())
             waiting, asked = call.first_token is None, call.asked
             threshold = self._settings.first_token_threshold_ns if waiting else self._settings.stall_threshold_ns

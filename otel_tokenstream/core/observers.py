@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.trace import format_span_id, format_trace_id
 
-from otel_tokenstream.core import open_calls
+from otel_tokenstream.core import forking, open_calls
 from otel_tokenstream.core.guard import fault, guarded
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class Origin:
     redact: Hook | None
     model: str = ""
     provider: str = ""
+    named: bool = False
+    """Whether the operation is the program's own word for it."""
 
 
 class Watch(Protocol):
@@ -140,6 +142,7 @@ def origin_of(
         redact=redact,
         model=request.model if request is not None else "",
         provider=request.provider if request is not None else "",
+        named=request is None or "operation" in correlation,
     )
 
 
@@ -184,4 +187,4 @@ def _forked() -> None:
         guarded(each.forked)()
 
 
-open_calls.after_fork(_forked)
+forking.after_fork(_forked)

@@ -8,29 +8,30 @@ from __future__ import annotations
 
 import atexit
 import gc
-import os
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from otel_tokenstream.core.guard import faults, guarded
+from otel_tokenstream.core.forking import after_fork
+from otel_tokenstream.core.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from otel_tokenstream.core.generation import Generation
 
+# Of very many calls that were dropped at once a new one, which is the program's own time, ends a few.
+_AT_A_START = 8
+
 _open: dict[int, Generation] = {}
 _dropped: deque[tuple[Generation, str, BaseException | None, int]] = deque()
 _collecting: set[int] = set()
 _at_exit: list[Callable[[], object]] = []
-_in_child: list[Callable[[], None]] = [faults.clear]
-_around_fork: list[tuple[Callable[[], None], Callable[[], None]]] = []
 
 
 def add(call: Generation) -> None:
     if _dropped:
-        finish_dropped()
+        finish_dropped(_AT_A_START)
     _open[id(call)] = call
 
 
@@ -57,9 +58,12 @@ def postponed(call: Generation, outcome: str, error: BaseException | None, at: i
     return True
 
 
-def finish_dropped() -> None:
+def finish_dropped(at_most: int | None = None) -> None:
     """End the calls that were noted while the collector ran."""
-    while _dropped:
+    # What the collector runs itself would only note them again.
+    if threading.get_ident() in _collecting:
+        return
+    for _ in range(len(_dropped) if at_most is None else at_most):
         try:
             call, outcome, error, at = _dropped.popleft()
         except IndexError:
@@ -70,28 +74,25 @@ def finish_dropped() -> None:
 def arm(flush: Callable[[], object]) -> None:
     """Run ``flush`` at exit, after all open calls were ended.
 
-    Called when the first span is recorded and not at import: exit handlers run last in, first
-    out, and the provider's own, which shuts its exporters down, must come after ours.
+    Called when a span is recorded and not at import, and again for every further provider: exit
+    handlers run last in, first out, and a provider's own, which shuts its exporters down, must
+    come after ours.
     """
     if flush not in _at_exit:
         _at_exit.append(flush)
-        # Once more for every further provider: its own handler was registered a moment ago.
-        atexit.unregister(_finish_all)
-        atexit.register(_finish_all)
+    atexit.unregister(_finish_all)
+    atexit.register(_finish_all)
 
 
-def around_fork(hold: Callable[[], None], let_go: Callable[[], None]) -> None:
-    """Run ``hold`` before each fork and ``let_go`` after it, in the parent and in the child."""
-    _around_fork.append((hold, let_go))
-
-
-def after_fork(forget: Callable[[], None]) -> None:
-    """Run ``forget`` in a forked child, for state that is the parent's to report."""
-    _in_child.append(forget)
+def disarm(flush: Callable[[], object]) -> None:
+    if flush in _at_exit:
+        _at_exit.remove(flush)
 
 
 @guarded
 def _finish_all() -> None:
+    # A signal handler that raises can have kept the end of a collection from being noted.
+    _collecting.clear()
     finish_dropped()
     for call in snapshot():
         call.end("abandoned")
@@ -99,23 +100,10 @@ def _finish_all() -> None:
         flush()
 
 
-def _hold() -> None:
-    for hold, _ in _around_fork:
-        guarded(hold)()
-
-
-def _let_go() -> None:
-    for _, let_go in _around_fork:
-        guarded(let_go)()
-
-
 def _forget_parents_calls() -> None:
-    _let_go()
     _open.clear()
     _dropped.clear()
     _collecting.clear()
-    for forget in _in_child:
-        forget()
 
 
 def _note_collection(phase: str, _: dict[str, int]) -> None:
@@ -126,5 +114,4 @@ def _note_collection(phase: str, _: dict[str, int]) -> None:
 
 
 gc.callbacks.append(_note_collection)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_forget_parents_calls)
+after_fork(_forget_parents_calls)

@@ -7,13 +7,18 @@ import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.context import attach, detach, get_value, set_value
+from opentelemetry.context import attach, get_value, set_value
+from opentelemetry.trace import get_current_span
+
+from otel_tokenstream.core.current import leave, reset
+from otel_tokenstream.core.guard import guarded
 
 if TYPE_CHECKING:
     from contextvars import Token
     from types import TracebackType
 
     from opentelemetry.context import Context
+    from opentelemetry.trace import Span
 
     from otel_tokenstream.core.generation import Generation
 
@@ -27,6 +32,7 @@ _GENAI_MODULE = "opentelemetry.util.genai.invocation"
 
 _OUR_KEY = "otel_tokenstream_inference"
 _READ_KEY = "otel_tokenstream_read"
+_SPAN_KEY = "otel_tokenstream_span"
 
 
 def owner() -> Generation | None:
@@ -37,8 +43,14 @@ def owner() -> Generation | None:
 
 
 def reading(call: Generation) -> Context:
-    """Return the call's context, which is current during each read, with word of whose reads they are."""
-    return set_value(_READ_KEY, weakref.ref(call), call.context)
+    """Return the call's context, which is current during each read, with word of whose reads and span they are."""
+    context = set_value(_SPAN_KEY, get_current_span(call.context), call.context)
+    return set_value(_READ_KEY, weakref.ref(call), context)
+
+
+def is_ours(span: Span) -> bool:
+    """Whether this is the span of the call whose context we are in, or that the context was copied from."""
+    return get_value(_SPAN_KEY) is span
 
 
 def read_now() -> Generation | None:
@@ -73,15 +85,20 @@ class Owning:
         self.active = True
 
     def __enter__(self) -> None:
-        self._set: Token[Owning | None] = _owner.set(self)
-        self._attached: Any = attach(self.call.context)
+        self._begin()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.active = False
-        # A coroutine that is dropped while pending unwinds in whatever context the collector
-        # runs in: there is nothing of ours to restore there.
-        if kind is None or not issubclass(kind, GeneratorExit):
-            detach(self._attached)
-            _owner.reset(self._set)
+        self._end(kind)
+
+    @guarded
+    def _begin(self) -> None:
+        self._set: Token[Owning | None] = _owner.set(self)
+        self._attached: Any = attach(self.call.context)
+
+    @guarded
+    def _end(self, kind: type[BaseException] | None) -> None:
+        leave(self.call.context, self._attached, kind)
+        reset(_owner, self._set)

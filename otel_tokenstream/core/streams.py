@@ -8,6 +8,8 @@ stream drops the proxy, and that ends the call.
 from __future__ import annotations
 
 import sys
+from inspect import getattr_static
+from types import FunctionType, MethodDescriptorType, WrapperDescriptorType
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import attach, detach
@@ -89,6 +91,8 @@ class _Proxy:
             return self._ts_closing(value)
         if name == "aclose":
             return self._ts_aclosing(value)
+        if name in _HANDS_ITSELF_OUT:
+            return self._ts_handing_out(value)
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -137,11 +141,13 @@ class _Proxy:
             fault("reading an ended stream", problem)
 
     def _ts_failed(self, error: BaseException) -> None:
-        self._ts_end(outcome_of(error), error)
+        # A stream that another thread closes under a read fails that read.
+        closing = self._ts_generation.closing
+        self._ts_end(closing or outcome_of(error), None if closing else error)
 
     def _ts_closing(self, close: Callable[..., Any]) -> Callable[..., Any]:
         def closing(*args: Any, **kwargs: Any) -> Any:
-            outcome = _outcome_of_closing()
+            self._ts_generation.closing = outcome = _outcome_of_closing()
             try:
                 return close(*args, **kwargs)
             finally:
@@ -151,13 +157,20 @@ class _Proxy:
 
     def _ts_aclosing(self, aclose: Callable[..., Any]) -> Callable[..., Any]:
         async def aclosing(*args: Any, **kwargs: Any) -> Any:
-            outcome = _outcome_of_closing()
+            self._ts_generation.closing = outcome = _outcome_of_closing()
             try:
                 return await aclose(*args, **kwargs)
             finally:
                 self._ts_end(outcome)
 
         return aclosing
+
+    def _ts_handing_out(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def handing_out(*args: Any, **kwargs: Any) -> Any:
+            result = method(*args, **kwargs)
+            return self if result is self._ts_stream else result
+
+        return handing_out
 
 
 def _iter(self: _Proxy) -> Any:
@@ -259,6 +272,19 @@ async def _aexit(self: _Proxy, *error: Any) -> Any:
         self._ts_end(outcome_of_exit(error[0]))
 
 
+def _await(self: _Proxy) -> Any:
+    """Some streams are opened by awaiting them, and give themselves."""
+    try:
+        awaited = yield from self._ts_stream.__await__()
+    except GeneratorExit:
+        self._ts_end(ABANDONED)
+        raise
+    except BaseException as error:
+        self._ts_failed(error)
+        raise
+    return self if awaited is self._ts_stream else awaited
+
+
 _SPECIAL: dict[str, Callable[..., Any]] = {
     "__iter__": _iter,
     "__next__": _next,
@@ -268,8 +294,14 @@ _SPECIAL: dict[str, Callable[..., Any]] = {
     "__exit__": _exit,
     "__aenter__": _aenter,
     "__aexit__": _aexit,
+    "__await__": _await,
 }
 
+# Names under which a stream of bytes is asked for its bytes, and may answer that it is them.
+_HANDS_ITSELF_OUT = ("iter_bytes", "aiter_bytes")
+
+# What a class has for its objects, not for itself.
+_METHODS = (FunctionType, MethodDescriptorType, WrapperDescriptorType)
 
 _classes: dict[type, type[_Proxy]] = {}
 
@@ -278,9 +310,24 @@ def _proxy_class(stream_class: type) -> type[_Proxy]:
     known = _classes.get(stream_class)
     if known is None:
         methods = {name: method for name, method in _SPECIAL.items() if hasattr(stream_class, name)}
+        methods |= {name: _handed_through(name) for name in _further_names(stream_class)}
         known = type(f"{stream_class.__name__}Proxy", (_Proxy,), {"__slots__": (), **methods})
         _classes[stream_class] = known
     return known
+
+
+def _further_names(stream_class: type) -> list[str]:
+    """Return the special methods that a stream has and neither a plain object nor every proxy."""
+    names = {name for name in dir(stream_class) if name.startswith("__")}.difference(dir(_Proxy), _SPECIAL)
+    return [name for name in names if isinstance(getattr_static(stream_class, name, None), _METHODS)]
+
+
+def _handed_through(name: str) -> Callable[..., Any]:
+    def method(self: _Proxy, *args: Any, **kwargs: Any) -> Any:
+        result = getattr(self._ts_stream, name)(*args, **kwargs)
+        return self if result is self._ts_stream else result
+
+    return method
 
 
 def outcome_of(error: BaseException) -> str:

@@ -28,6 +28,8 @@ _SPECIAL_BYTES = 150
 _ATTEMPT_BYTES = 300
 _OFFSET_BYTES = 8
 _FEWEST_OFFSETS = 40
+# More are merged at the end, which takes the longer the more there are.
+MOST_EVENTS = 2 * SPAN_BYTES // _TOKEN_BYTES
 
 
 def request_attributes(request: Request) -> dict[str, Any]:
@@ -35,8 +37,8 @@ def request_attributes(request: Request) -> dict[str, Any]:
     attributes: dict[str, Any] = {
         signals.OPERATION_NAME: request.operation,
         signals.PROVIDER_NAME: request.provider,
-        signals.REQUEST_MODEL: request.model,
     }
+    _put(attributes, signals.REQUEST_MODEL, request.model or None)
     _put(attributes, signals.SERVER_ADDRESS, request.server_address)
     _put(attributes, signals.SERVER_PORT, request.server_port)
     if request.stream:
@@ -135,7 +137,7 @@ def fit_events(call: Generation, settings: Settings, limit: int, attributes: dic
         if settings.offsets:
             room += (_FEWEST_OFFSETS * _OFFSET_BYTES) - per_event * len(tokens)
             attributes[signals.OFFSETS_US] = _offsets_us(call, max(room // _OFFSET_BYTES, _FEWEST_OFFSETS))
-    texts = event_texts(tokens, settings, call.timeline.text_missing)
+    texts = event_texts(tokens, settings, call.timeline.text_missing, call.timeline.text_torn)
     events = [token_event(call, event, text) for event, text in zip(tokens, texts, strict=True)]
     return sorted(events + special, key=lambda event: event[1])
 
@@ -193,7 +195,7 @@ def attempt_events(call: Generation) -> Iterator[Event]:
 def _attempt(call: Generation, attempt: Attempt, number: int, before: int) -> dict[str, Any]:
     attributes = _position(call, attempt.started, attempt.started - before, number - 1)
     attributes[signals.AT_NUMBER] = number
-    attributes[signals.AT_MODEL] = attempt.model
+    _put(attributes, signals.AT_MODEL, attempt.model)
     attributes[signals.AT_DURATION_US] = _us((attempt.ended or call.ended) - attempt.started)
     _put(attributes, signals.AT_ERROR_TYPE, attempt.error_type)
     return attributes

@@ -1,4 +1,4 @@
-"""The only writer of spans, events and metrics."""
+"""Where a call begins: its span, who looks on, and which signals there will be."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from functools import partial
 from importlib.metadata import version
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-from opentelemetry.trace import Link, SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, SpanKind
 
 from otel_tokenstream import signals
-from otel_tokenstream.core import correlation, details, observers, open_calls, ownership, summary
+from otel_tokenstream.core import correlation, observers, open_calls, ownership, summary
 from otel_tokenstream.core.capture import Captured
-from otel_tokenstream.core.content import content_attributes
-from otel_tokenstream.core.generation import FAILED, Generation, Request
-from otel_tokenstream.core.guard import guarded
+from otel_tokenstream.core.generation import Generation, Request
+from otel_tokenstream.core.guard import fault, guarded
 from otel_tokenstream.core.instruments import Instruments
 from otel_tokenstream.core.live_log import LiveLog
-from otel_tokenstream.core.redaction import kept_for
+from otel_tokenstream.core.recorder import UNRECORDED, Recorder, Unrecorded
+from otel_tokenstream.core.redaction import fit_attributes, kept_for
 from otel_tokenstream.core.steps import Step
 from otel_tokenstream.core.timeline import Timeline
 
@@ -37,13 +38,13 @@ if TYPE_CHECKING:
     from otel_tokenstream.core.observers import Watch
     from otel_tokenstream.settings import Settings
 
-_SDK_EVENT_LIMIT = 128
 _LONGEST_EXIT_DRAIN = 2.0
 
 
 _telemetries: dict[tuple[Any, ...], Telemetry] = {}
 _active: dict[Telemetry, None] = {}
-_instruments: dict[MeterProvider | None, Instruments] = {}
+# A second set for one provider would make every instrument and gauge twice.
+_instruments: WeakKeyDictionary[object, Instruments] = WeakKeyDictionary()
 
 
 def telemetry_for(
@@ -116,13 +117,15 @@ class Telemetry:
         self.settings = settings
         self.enabled = True
         self.tracer = trace.get_tracer(signals.SCOPE, ours, tracer_provider, signals.SCHEMA_URL)
-        if meter_provider not in _instruments:  # a second set would make every instrument and gauge twice
+        measured_by = meter_provider or metrics.get_meter  # which leads to the global one
+        if measured_by not in _instruments:
             meter = metrics.get_meter(signals.SCOPE, ours, meter_provider, signals.SCHEMA_URL)
-            _instruments[meter_provider] = Instruments(meter, settings)
-        self.instruments = _instruments[meter_provider]
+            _instruments[measured_by] = Instruments(meter, settings)
+        self.instruments = _instruments[measured_by]
         self.logger = _logs.get_logger(signals.SCOPE, ours, logger_provider, signals.SCHEMA_URL)
         self._meter_provider = meter_provider
         self._logger_provider = logger_provider
+        self._armed: tuple[Any, ...] = ()
 
     def switch(self, *, on: bool) -> None:
         """Switch off after uninstrument(): programs may hold wrappers of ours that cannot be taken from them."""
@@ -130,6 +133,11 @@ class Telemetry:
         _active.pop(self, None)
         if on:
             _active[self] = None
+            return
+        # Providers that were given for the time of the instrumentation are not ours to keep.
+        for key in [key for key, known in _telemetries.items() if known is self and key[2:] != (None, None, None)]:
+            del _telemetries[key]
+            open_calls.disarm(self.flush)
 
     def start(self, request: Request, continues: Generation | None = None) -> Generation | None:
         """Begin a generation under the current span; None where instrumentation is suppressed or off.
@@ -138,16 +146,27 @@ class Telemetry:
         """
         if not self.enabled or not is_instrumentation_enabled():
             return None
-        settings = self.settings
-        correlated = correlation.correlation(settings.baggage_keys)
-        labels = correlation.attributes(correlated)
-        if labels:
-            request = replace(request, parameters={**request.parameters, **labels})
-        adopted, above = ownership.owned_elsewhere(), trace.get_current_span()
+        correlated = guarded(correlation.correlation)(self.settings.baggage_keys) or {}
+        labels = correlation.attributes(correlated, self.settings.redact)
+        parameters = {**fit_attributes(request.parameters, self.settings.redact), **labels}
+        if parameters != request.parameters:
+            request = replace(request, parameters=parameters)
+        adopted, above = guarded(ownership.owned_elsewhere)() is True, trace.get_current_span()
         span = above if adopted else self._start_span(request, continues)
-        if adopted:
-            span.set_attributes(labels)
-        recorder: Recorder | Unrecorded = UNRECORDED
+        try:
+            if adopted:
+                span.set_attributes(labels)
+            return self._generation(request, span, above, correlated, adopted=adopted)
+        except Exception as problem:  # noqa: BLE001  # ours, not the user's
+            fault("the start of a call", problem)
+            if not adopted:
+                span.end()
+            return None
+
+    def _generation(
+        self, request: Request, span: Span, above: Span, correlated: Mapping[str, str], *, adopted: bool
+    ) -> Generation:
+        settings = self.settings
         logged = settings.events in ("log", "both") and self._has_logger()
         # Another instrumentation that has the span emits the call's record as well.
         detailed = settings.content_on_events and not adopted and self._has_logger()
@@ -157,35 +176,44 @@ class Telemetry:
             origin = observers.origin_of(span, above, correlated, settings.redact, request=request, adopted=adopted)
             watches = observers.watches(origin)
         if span.is_recording() or measured or logged or detailed or watches:
-            open_calls.arm(self.flush)
+            guarded(self._arm)()
             live: list[Live] = [*watches]
             if logged:
-                live.append(LiveLog(self.logger, request, settings, labels))
-            recorder = Recorder(self, span, live, adopted=adopted, detailed=detailed)
+                labels = correlation.attributes(correlated, settings.redact)
+                log = guarded(LiveLog)(self.logger, request, settings, labels)
+                live += [log] if log is not None else []
+            recorder: Recorder | Unrecorded = Recorder(self, span, live, adopted=adopted, detailed=detailed)
+        else:
+            recorder = UNRECORDED
         timeline = Timeline(
-            budget=max(settings.event_budget, 1),
+            budget=min(max(settings.event_budget, 1), summary.MOST_EVENTS),
             offsets=settings.offsets,
             stall_threshold=settings.stall_threshold_ns,
             text_limit=kept_for(settings.redact, settings.content_share) if settings.content_on_events else 0,
         )
-        context = ownership.mark(trace.set_span_in_context(span))
+        context = trace.set_span_in_context(span)
+        context = guarded(ownership.mark)(context) or context
         if detailed or (settings.content_on_spans and span.is_recording()):
             call: Generation = Captured(request, recorder, timeline, context, settings)
         else:
             call = Generation(request, recorder, timeline, context)
-        call.context = ownership.reading(call)
+        call.context = guarded(ownership.reading)(call) or context
         for watch in watches:
             guarded(watch.started)(call)
         return call
 
+    def _arm(self) -> None:
+        """See to it that we are done at exit before the providers are, those included that were set since."""
+        providers = (trace.get_tracer_provider(), metrics.get_meter_provider(), _logs.get_logger_provider())
+        if providers != self._armed:
+            self._armed = providers
+            open_calls.arm(self.flush)
+
     def step(self, name: str, attributes: Mapping[str, Any] | None = None, kind: SpanKind = SpanKind.INTERNAL) -> Step:
         """Return a context manager for a span around work that is no model call."""
-        labels = self._labels() if self.enabled else None
-        return Step(self.tracer if self.enabled else None, name, {**(attributes or {}), **(labels or {})}, kind)
-
-    @guarded
-    def _labels(self) -> dict[str, str]:
-        return correlation.attributes(correlation.correlation(self.settings.baggage_keys))
+        correlated = guarded(correlation.correlation)(self.settings.baggage_keys) or {}
+        about = {**(attributes or {}), **correlation.attributes(correlated, self.settings.redact)}
+        return Step(self.tracer if self.enabled else None, name, about, kind)
 
     def _has_logger(self) -> bool:
         return not _is_placeholder(self._logger_provider or _logs.get_logger_provider())
@@ -193,7 +221,7 @@ class Telemetry:
     def _start_span(self, request: Request, continues: Generation | None) -> Span:
         before = trace.get_current_span(continues.context).get_span_context() if continues else correlation.continued()
         return self.tracer.start_span(
-            f"{request.operation} {request.model}",
+            f"{request.operation} {request.model}".rstrip(),
             kind=SpanKind.CLIENT,
             attributes=summary.request_attributes(request),
             links=[Link(before)] if before is not None else None,
@@ -206,180 +234,6 @@ class Telemetry:
         return self.instruments.backlog.drain(within=within, pausing=False)
 
 
-class Unrecorded:
-    """For calls that nobody samples or measures: nothing is read and nothing written."""
-
-    observed = False
-    live = None
-
-    def finish(self, call: Generation) -> None:
-        pass
-
-
-UNRECORDED = Unrecorded()
-
-
-class Recorder:
-    """Writes one generation: its span, its events, its metrics.
-
-    An adopted span is another instrumentation's: it is enriched, and theirs to end.
-    """
-
-    __slots__ = ("_adopted", "_detailed", "_span", "_telemetry", "live")
-    observed = True
-
-    def __init__(self, telemetry: Telemetry, span: Span, live: list[Live], *, adopted: bool, detailed: bool) -> None:
-        self._telemetry = telemetry
-        self._span = span
-        self._adopted = adopted
-        self._detailed = detailed
-        self.live: Live | None = observers.Several(live) if len(live) > 1 else live[0] if live else None
-
-    def finish(self, call: Generation) -> None:
-        # What one step cannot do must not keep the next ones from theirs.
-        for step in (
-            self._close_live,
-            self._write_outcome,
-            self._write_span,
-            self._write_content,
-            self._end_span,
-            self._record_metrics,
-        ):
-            guarded(step)(call)
-
-    def _close_live(self, call: Generation) -> None:
-        if self.live is not None:
-            self.live.close(call)
-
-    def _write_outcome(self, call: Generation) -> None:
-        self._span.set_attribute(signals.OUTCOME, call.outcome)
-        if call.error_type is not None:
-            self._span.set_attribute(signals.ERROR_TYPE, call.error_type)
-        if call.outcome == FAILED and not self._adopted:
-            self._span.set_status(Status(StatusCode.ERROR))
-
-    def _end_span(self, call: Generation) -> None:
-        if not self._adopted:
-            self._span.end(end_time=_wall(call, call.ended))
-
-    def _write_span(self, call: Generation) -> None:
-        if not self._span.is_recording():
-            return
-        attributes = summary.response_attributes(call)
-        try:
-            self._write_events(call, attributes)
-        finally:
-            self._span.set_attributes(attributes)
-
-    def _write_content(self, call: Generation) -> None:
-        if not isinstance(call, Captured):
-            return
-        settings, logger, span = self._telemetry.settings, self._telemetry.logger, self._span
-        on_span = settings.content_on_spans and span.is_recording()
-        limits = (_longest_value(span) if on_span else None, details.longest_value(logger) if self._detailed else None)
-        try:
-            content = content_attributes(call, settings, *limits)
-            if on_span:
-                guarded(span.set_attributes)(content)
-            if self._detailed:
-                details.emit_details(logger, call, content)
-        finally:
-            call.transcript.release()
-
-    def _write_events(self, call: Generation, attributes: dict[str, Any]) -> None:
-        settings, span = self._telemetry.settings, self._span
-        if settings.events in ("span", "both") and settings.event_budget:
-            limit = min(settings.event_budget, _event_limit(span))
-            for name, at, event in summary.fit_events(call, settings, limit, attributes):
-                span.add_event(name, event, _wall(call, at))
-            merged = attributes.get(signals.EVENT_MERGED)
-            if merged:
-                self._telemetry.instruments.count(signals.EVENTS_MERGED, merged, {})
-
-    def _record_metrics(self, call: Generation) -> None:
-        record, instruments = self._telemetry.instruments.record, self._telemetry.instruments
-        request, line, context = call.request, call.timeline, call.context
-        attributes = instruments.call_attributes(request)
-        model = instruments.model_attributes(request)
-        full = dict(attributes)
-        if call.response_model is not None:
-            full[signals.RESPONSE_MODEL] = instruments.model(call.response_model)
-        if call.usage is not None:
-            self._record_usage(call, full, model)
-        if call.cost_usd is not None:
-            instruments.count(signals.COST, call.cost_usd, model, context)
-        if call.error_type is not None:
-            full[signals.ERROR_TYPE] = instruments.error(call.error_type)
-        duration = (call.ended - call.started) / 1e9
-        record(signals.OPERATION_DURATION, duration, full, context)
-        record(signals.INFERENCE_DURATION, duration, full, context)
-        if not request.stream:
-            return
-        instruments.count_stream(call.outcome, model, token_seen=call.first_token is not None, context=context)
-        if line.chunks:
-            first = (line.first_arrived - call.started) / 1e9
-            record(signals.OPERATION_TIME_TO_FIRST_CHUNK, first, attributes, context)
-            record(signals.INFERENCE_TIME_TO_FIRST_CHUNK, first, attributes, context)
-        if call.first_token is not None:
-            record(signals.TIME_TO_FIRST_TOKEN, (call.first_token[0] - call.started) / 1e9, model, context)
-            record(signals.WAIT_MAX, line.wait_max / 1e9, model, context)
-        if call.first_answer_token is not None:
-            first_answer = (call.first_answer_token[0] - call.started) / 1e9
-            record(signals.TIME_TO_FIRST_ANSWER_TOKEN, first_answer, model, context)
-        for field, arrived in call.field_first.items():
-            of_field = {**model, signals.AT_FIELD: instruments.field(field)}
-            record(signals.FIELD_TIME_TO_FIRST_TOKEN, (arrived - call.started) / 1e9, of_field, context)
-        for stall in line.stalls:
-            record(signals.STALL_DURATION, stall.wait / 1e9, model, context)
-        if line.chunks > 1:
-            record(signals.GAP_MAX, line.gap_max / 1e9, model, context)
-            if self._telemetry.settings.chunk_metrics:
-                instruments.backlog.add(attributes, line.gap_counts, line.gap_total, context)
-        seconds_per_token = summary.time_per_output_token(call)
-        if seconds_per_token:
-            record(signals.TIME_PER_OUTPUT_TOKEN, seconds_per_token, model, context)
-            record(signals.OUTPUT_RATE_METRIC, 1 / seconds_per_token, model, context)
-
-    def _record_usage(self, call: Generation, full: dict[str, Any], model: dict[str, Any]) -> None:
-        usage, context, instruments = call.usage, call.context, self._telemetry.instruments
-        if usage is None or usage.estimated:
-            return
-        for kind, tokens, successor in (
-            ("input", usage.input, signals.INFERENCE_INPUT_TOKENS),
-            ("output", usage.output, signals.INFERENCE_OUTPUT_TOKENS),
-        ):
-            if tokens is not None:
-                instruments.record(signals.TOKEN_USAGE, tokens, {**full, signals.TOKEN_TYPE: kind}, context)
-                instruments.record(successor, tokens, full, context)
-        for kind, counted in (
-            ("input", usage.input),
-            ("cached_input", usage.cache_read),
-            ("output", usage.output),
-            ("reasoning", usage.reasoning),
-            ("audio_input", usage.audio_input),
-            ("audio_output", usage.audio_output),
-        ):
-            if counted is not None:
-                instruments.count(signals.TOKENS, counted, {**model, signals.TOKEN_TYPE: kind}, context)
-
-
-def _wall(call: Generation, at: int) -> int:
-    return call.anchor + at - call.started
-
-
 def _is_placeholder(provider: object) -> bool:
     """Whether a provider is the API's own, which leads nowhere."""
     return type(provider).__module__.startswith(("opentelemetry.metrics", "opentelemetry._logs"))
-
-
-def _longest_value(span: Span) -> int | None:
-    """Return how long the SDK lets an attribute be, None for any length; JSON that it cuts is none any more."""
-    limit: int | None = getattr(getattr(span, "_limits", None), "max_span_attribute_length", None)
-    return limit
-
-
-def _event_limit(span: Span) -> int:
-    # The API does not tell a tracer's limit; beyond it the SDK drops the oldest events.
-    limits = getattr(span, "_limits", None)
-    limit = getattr(limits, "max_events", _SDK_EVENT_LIMIT)
-    return 1 << 30 if limit is None else int(limit)

@@ -49,10 +49,8 @@ class PatchTable:
         self._patches = patches
         self._applied: list[tuple[Any, str, Any, Any]] = []
         self._imported: set[str] = set()
-        self._active = False
 
     def apply(self) -> None:
-        self._active = True
         modules = dict.fromkeys(name for patch in self._patches for name in patch.awaited)
         self._imported.update(name for name in modules if name in sys.modules)
         self._patch_all(self._imported)
@@ -62,17 +60,15 @@ class PatchTable:
 
     def remove(self) -> None:
         """Put the originals back, where nobody has put anything else since."""
-        self._active = False
+        self._patches = ()  # an import hook cannot be taken back, and keeps this table
         while self._applied:
             place, name, original, ours = self._applied.pop()
             if _at(place, name) is ours:
                 setattr(place, name, original)
 
     def _on_import(self, module: Any) -> None:
-        # An import hook cannot be taken back: after remove() it finds the table inactive.
         self._imported.add(module.__name__)
-        if self._active:
-            self._patch_all({module.__name__})
+        self._patch_all({module.__name__})
 
     def _patch_all(self, newly: set[str]) -> None:
         for patch in self._patches:

@@ -21,6 +21,7 @@ class Ends:
 
     observed = True
     live = None
+    instruments = None
 
     def __init__(self) -> None:
         self.calls: list[Generation] = []

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from otel_tokenstream import signals
 from otel_tokenstream.core.generation import (
     ABANDONED,
     CANCELLED,
@@ -70,6 +72,18 @@ def test_a_call_without_content_has_no_milestones(ends: Ends) -> None:
     assert call.timeline.chunks == 1
 
 
+def test_content_that_comes_second_in_a_chunk_has_the_chunks_place(ends: Ends) -> None:
+    """Reasoning and the answer's first text in one chunk: both milestones are that chunk, with its index and gap."""
+    call = ends.call()
+    at = call.started
+    call.chunk(at + 1, at + 10, EMPTY, 0, None, None)
+    call.generated(at + 11, at + 50, REASONING, "hmm")
+    call.text(0, at + 50, "Hi")
+    call.end(COMPLETED)
+
+    assert call.first_token == call.first_answer_token == (at + 50, 40, 1)
+
+
 def test_rows_of_one_chunk_count_once(ends: Ends) -> None:
     """A chunk with parts for two choices is one chunk, also where rows are folded in blocks."""
     call = ends.call(budget=64)
@@ -108,6 +122,17 @@ def test_leaving_after_the_finish_reason_is_completion(ends: Ends, outcome: str,
 
     assert call.outcome == expected
     assert call.error_type == ("ValueError" if expected == FAILED else None)
+
+
+@pytest.mark.parametrize(("finished", "expected"), [(1, ABANDONED), (2, COMPLETED)])
+def test_of_several_choices_all_have_to_finish(ends: Ends, finished: int, expected: str) -> None:
+    """A caller that leaves when one of two choices is done leaves early."""
+    call = ends.call()
+    call.request = replace(call.request, parameters={signals.REQUEST_CHOICE_COUNT: 2})
+    call.finish_reasons.update(dict.fromkeys(range(finished), "stop"))
+    call.end(ABANDONED)
+
+    assert call.outcome == expected
 
 
 def test_a_call_ends_once_and_nothing_changes_it_afterwards(ends: Ends) -> None:
@@ -159,6 +184,19 @@ def test_text_is_attributed_to_fields_with_the_first_arrival_of_each(ends: Ends)
     assert call.field_first["thought"] < call.field_first["answer"]
 
 
+def test_text_that_is_not_decided_yet_keeps_its_neighbours_together(ends: Ends) -> None:
+    """A newline may begin the next field's marker: a parser holds it back, and the text around it is one field's."""
+    call = ends.call(budget=4)
+    call.parser = parser_for("chat", ["answer"])
+    call.text(call.started + 1, call.started + 2, "[[ ## answer ## ]]\n")
+    for number in range(3, 200):
+        call.text(call.started + number, call.started + number, "word" if number % 2 else "\n")
+    call.end(COMPLETED)
+
+    written = [event for event in call.timeline.events if event.chars]
+    assert {event.field for event in written} == {"answer"}
+
+
 def test_fields_of_a_call_are_bounded(ends: Ends) -> None:
     """However many fields a program invents, first arrivals are kept for a bounded number."""
     call = ends.call()
@@ -187,6 +225,25 @@ def test_a_parser_that_fails_costs_the_fields_and_not_the_chunks(ends: Ends) -> 
 
     assert call.timeline.chunks == 3
     assert call.first_answer_token is not None
+
+
+def test_a_parser_that_fails_at_the_end_costs_no_chunk(ends: Ends) -> None:
+    """The rows that were not folded by then are folded."""
+
+    class Bad:
+        def feed(self, text: str) -> list[tuple[str, str]]:
+            return [("answer", text)]
+
+        def finish(self) -> list[tuple[str, str]]:
+            raise ValueError
+
+    call = ends.call()
+    call.parser = Bad()
+    for number in range(1, 11):
+        call.text(call.started + number, call.started + number, "ab")
+    call.end(COMPLETED)
+
+    assert call.timeline.chunks == 10
 
 
 def test_text_is_not_kept_unless_it_is_wanted(ends: Ends) -> None:

@@ -7,11 +7,11 @@ import pytest
 from calls import letters
 
 from otel_tokenstream import signals
-from otel_tokenstream.core import streams, summary
+from otel_tokenstream.core import open_calls, ownership, streams, summary, telemetry
 from otel_tokenstream.core.generation import Generation, Request
 from otel_tokenstream.core.guard import fault, faults, guarded
 from otel_tokenstream.core.live_log import LiveLog
-from otel_tokenstream.core.telemetry import Recorder
+from otel_tokenstream.core.recorder import Recorder
 from otel_tokenstream.core.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -78,6 +78,11 @@ HOOKS: dict[str, tuple[object, str]] = {
     "folding": (Timeline, "extend"),
     "folding the last chunk": (Timeline, "close"),
     "the last read": (Generation, "blocked"),
+    "arming for the exit": (open_calls, "arm"),
+    "marking the context": (ownership, "mark"),
+    "the context of the reads": (ownership, "reading"),
+    "whether the end is postponed": (open_calls, "postponed"),
+    "how it really ended": (Generation, "_truly"),
     "the milestones": (Generation, "_milestones"),
     "the attributes": (summary, "response_attributes"),
     "the events": (summary, "fit_events"),
@@ -93,10 +98,10 @@ def test_a_fault_in_a_hook_is_counted_and_costs_no_span(
     hook: str, record: Callable[..., Any], monkeypatch: Any, caplog: Any
 ) -> None:
     """The program reads its stream, the span ends with its outcome, and tokenstream.faults says what happened."""
-    telemetry, captured = record(events="both")
+    recording, captured = record(events="both")
     before = faults["Ours"]
     monkeypatch.setattr(*HOOKS[hook], fail)
-    call = telemetry.start(Request("chat", "scripted", "test", stream=True))
+    call = recording.start(Request("chat", "scripted", "test", stream=True))
     call.asked = 0
     text = "a" * 50
 
@@ -113,8 +118,22 @@ def test_a_fault_in_a_hook_is_counted_and_costs_no_span(
 
 def test_a_fault_while_folding_keeps_nothing_back(record: Callable[..., Any], monkeypatch: Any) -> None:
     """Rows that cannot be folded are not collected for ever."""
-    telemetry, _ = record()
+    recording, _ = record()
     monkeypatch.setattr(Timeline, "extend", fail)
-    call = telemetry.start(Request("chat", "scripted", "test", stream=True))
+    call = recording.start(Request("chat", "scripted", "test", stream=True))
     for _ in streams.proxy(letters("a" * 500), call, call.text):
         assert len(call._block) < 32
+
+
+@pytest.mark.parametrize("part", ["Timeline", "Generation"])
+def test_a_call_that_cannot_be_recorded_leaves_no_span_open(
+    part: str, record: Callable[..., Any], monkeypatch: Any
+) -> None:
+    """The program's call goes on without us, and what was begun of its span is ended."""
+    recording, captured = record()
+    monkeypatch.setattr(telemetry, part, fail)
+
+    assert recording.start(Request("chat", "scripted", "test", stream=True)) is None
+
+    (span,) = captured.spans
+    assert span.end_time is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -198,6 +199,83 @@ def test_a_forked_child_reports_its_own_streams_and_faults(tmp_path: Path) -> No
     child, status = map(int, done.stdout.split())
     assert status == 0, done.stderr
     assert [span["pid"] == child for span in spans] == [True, False]
+
+
+def test_what_the_collector_destroys_may_flush_and_make_calls(tmp_path: Path) -> None:
+    """A ``__del__`` in the same garbage as a stream runs while ends are only noted, and must not wait for them."""
+    spans, done = spans_of(
+        """
+        import otel_tokenstream
+        class Session:
+            def __del__(self):
+                otel_tokenstream.flush(1.0)
+                telemetry.start(Request("chat", "scripted", "test", stream=True)).end("closed")
+        session = Session(); stream = opened(letters()); next(stream)
+        cycle = [stream, session]; cycle.append(cycle)
+        del session, stream, cycle
+        gc.collect()
+        """,
+        tmp_path,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert sorted(span["outcome"] for span in spans) == ["abandoned", "closed"]
+
+
+def test_a_collection_whose_end_was_not_noted_costs_no_span(tmp_path: Path) -> None:
+    """A signal handler that raises within the collector's callback, as soft time limits do, leaves it half done."""
+    spans, done = spans_of(
+        """
+        from otel_tokenstream.core import open_calls
+        open_calls._collecting.add(threading.get_ident())
+        first = opened(letters()); next(first); first.close()
+        second = opened(letters()); next(second); second.close()
+        """,
+        tmp_path,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert [span["outcome"] for span in spans] == ["closed", "closed"]
+
+
+def test_a_burst_of_dropped_streams_is_not_one_new_calls_to_record(ends: Ends) -> None:
+    """The thread that makes the next call ends a few of them; the others wait for the next collection of metrics."""
+    cycle: list[Any] = [ends.around(letters()) for _ in range(100)]
+    for stream in cycle:
+        next(stream)
+    cycle.append(cycle)
+    del cycle, stream
+    gc.collect()
+
+    ends.call().end("closed")
+    assert 0 < ends.outcomes.count("abandoned") < 20
+    open_calls.finish_dropped()
+    assert ends.outcomes.count("abandoned") == 100
+
+
+def test_a_meter_provider_that_is_set_later_is_flushed_at_exit_too(tmp_path: Path) -> None:
+    """Its own exit handler was registered after ours, and would shut it down first."""
+    _, done = spans_of(
+        """
+        from opentelemetry import metrics
+        from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, PeriodicExportingMetricReader
+        class Counted(MetricExporter):
+            def export(self, data, *_, **__):
+                (scope,) = data.resource_metrics[0].scope_metrics
+                (streams,) = (metric for metric in scope.metrics if metric.name == "tokenstream.streams")
+                os.write(1, f"{sum(point.value for point in streams.data.data_points)}\\n".encode())
+                return MetricExportResult.SUCCESS
+            def force_flush(self, *_): return True
+            def shutdown(self, *_, **__): pass
+        telemetry = Telemetry(Settings(), provider)
+        first = opened(letters()); next(first); first.close()
+        metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(Counted(), 60_000)]))
+        second = opened(letters()); next(second)
+        """,
+        tmp_path,
+    )
+
+    assert done.stdout.split()[-1:] == ["1"], (done.stdout, done.stderr)
 
 
 def test_calls_are_open_from_their_start_to_their_end(ends: Ends) -> None:

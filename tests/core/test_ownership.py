@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from opentelemetry import trace
 from opentelemetry.context import attach, detach, set_value
 
@@ -17,7 +18,7 @@ from otel_tokenstream.core.generation import COMPLETED, Request
 from otel_tokenstream.core.ownership import Owning, owner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from calls import Ends
 
@@ -64,6 +65,39 @@ async def test_concurrent_calls_have_owners_of_their_own(ends: Ends) -> None:
         return mine
 
     assert all(await asyncio.gather(*(one() for _ in range(20))))
+
+
+def test_a_creating_call_that_ends_in_another_context_raises_nothing(ends: Ends) -> None:
+    """A coroutine may be driven from one context and then from another; its caller gets its result."""
+    call = ends.call()
+
+    async def create() -> str:
+        with Owning(call):
+            await asyncio.sleep(0)
+            return "created"
+
+    coroutine = create()
+    copy_context().run(coroutine.send, None)
+    with pytest.raises(StopIteration) as end:
+        copy_context().run(coroutine.send, None)
+
+    assert end.value.value == "created"
+    call.end(COMPLETED)
+
+
+def test_a_step_that_a_generator_leaves_open_is_not_current_in_its_reader(record: Callable[..., Any]) -> None:
+    """The reader breaks off: what was current before the generator is so again."""
+    telemetry, captured = record()
+
+    def generate() -> Iterator[int]:
+        with telemetry.step("retrieval"):
+            yield from range(3)
+
+    for _ in generate():
+        break
+
+    assert trace.get_current_span() is trace.INVALID_SPAN
+    assert [span.name for span in captured.spans] == ["retrieval"]
 
 
 def test_the_span_is_current_during_the_creating_call_only(record: Callable[..., Any]) -> None:

@@ -18,7 +18,10 @@ from otel_tokenstream.core import open_calls
 from otel_tokenstream.core.streams import proxy
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from calls import Ends
+    from typing_extensions import Self
 
 SPECIAL = ("__iter__", "__next__", "__aiter__", "__anext__", "__enter__", "__exit__", "__aenter__", "__aexit__")
 
@@ -46,6 +49,125 @@ def test_proxy_has_exactly_the_special_methods_of_its_stream(ends: Ends, make: A
 
     for name in SPECIAL:
         assert hasattr(type(ours), name) == hasattr(type(stream), name), name
+
+
+class Shelf(Pull):
+    """A stream with special methods of its own."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __getitem__(self, index: int) -> str:
+        return "abc"[index]
+
+    def __contains__(self, letter: object) -> bool:
+        return letter == "a"
+
+    def __call__(self, *, times: int) -> str:
+        return self.label * times
+
+    def __iadd__(self, label: str) -> Self:
+        self.label += label
+        return self
+
+    def __class_getitem__(cls, item: object) -> str:
+        return f"of {item}"
+
+
+def test_further_special_methods_are_the_streams(ends: Ends) -> None:
+    """Length, truth, items, calls and operators; what belongs to the class stays with the class."""
+    stream = Shelf()
+    ours = shelf = ends.around(stream)
+
+    assert (len(shelf), bool(shelf), shelf[1], "a" in shelf, "b" in shelf) == (3, False, "b", True, False)
+    assert callable(shelf)
+    assert shelf(times=2) == "minemine"
+    shelf += "!"
+    assert shelf is ours
+    assert stream.label == "mine!"
+    assert not hasattr(type(shelf), "__class_getitem__")
+    assert list(shelf) == ["a", "b", "c"]
+    assert ends.outcomes == ["completed"]
+
+
+@pytest.mark.parametrize("make", [Pull, letters, aletters])
+def test_a_stream_without_them_gets_none(ends: Ends, make: Any) -> None:
+    """An object without a length has none with us."""
+    for name in ("__len__", "__bool__", "__getitem__", "__contains__", "__call__", "__await__", "__iadd__"):
+        assert not hasattr(make(), name)
+        assert name not in dir(type(ends.around(make())))
+
+
+class Opened:
+    """A stream that is opened by awaiting it, and hands itself out as its bytes."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self._error = error
+        self._letters = iter("abc")
+        self.status = 0
+
+    def __await__(self) -> Generator[Any, None, Opened]:
+        yield from asyncio.sleep(0).__await__()
+        if self._error is not None:
+            raise self._error
+        self.status = 200
+        return self
+
+    def aiter_bytes(self, size: int | None = None) -> Any:
+        return self if size is None else [size]
+
+    def __aiter__(self) -> Opened:
+        return self
+
+    async def __anext__(self) -> str:
+        for letter in self._letters:
+            return letter
+        raise StopAsyncIteration
+
+
+async def test_a_stream_that_gives_itself_gives_the_proxy(ends: Ends) -> None:
+    """Awaited, or asked for its bytes: what is read then is counted."""
+    stream = Opened()
+    ours = ends.around(stream)
+
+    assert await ours is ours
+    assert stream.status == 200
+    assert ours.aiter_bytes(7) == [7]
+    assert [letter async for letter in ours.aiter_bytes()] == ["a", "b", "c"]
+    assert ends.outcomes == ["completed"]
+    assert ends.calls[0].timeline.chunks == 3
+
+
+async def test_a_stream_that_cannot_be_opened_has_failed(ends: Ends) -> None:
+    """The error is the caller's, and the end of the call."""
+    ours = ends.around(Opened(ValueError("no")))
+    with pytest.raises(ValueError, match="no"):
+        await ours
+
+    assert ends.outcomes == ["failed"]
+    assert ends.calls[0].error_type == "ValueError"
+
+
+async def test_opening_can_be_cancelled(ends: Ends) -> None:
+    """A task that is cancelled while it waits for the stream has cancelled the call; one that is dropped left it."""
+    ours = ends.around(Opened())
+
+    async def opening() -> None:
+        await ours
+
+    task = asyncio.create_task(opening())
+    await asyncio.sleep(0)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    dropped = ends.around(Opened()).__await__()
+    next(dropped)
+    dropped.close()
+
+    assert ends.outcomes == ["cancelled", "abandoned"]
 
 
 def test_attributes_are_read_set_and_deleted_on_the_stream(ends: Ends) -> None:
@@ -238,6 +360,41 @@ def test_closing_ends_the_stream_once_and_returns_what_the_library_does(ends: En
     assert stream.close() == "closed"
     assert inner.closed == 2
     assert ends.outcomes == ["closed"]
+
+
+def test_a_read_that_fails_because_another_thread_closes_is_no_failure(ends: Ends) -> None:
+    """The reader gets the library's error; how the stream ended is what the other thread did."""
+    reading, closed = threading.Event(), threading.Event()
+    errors = []
+
+    class Connection:
+        def __iter__(self) -> Any:
+            return self
+
+        def __next__(self) -> str:
+            reading.set()
+            closed.wait()
+            raise OSError
+
+        def close(self) -> None:
+            closed.set()
+            reader.join()
+
+    def read() -> None:
+        try:
+            next(stream)
+        except OSError as error:
+            errors.append(error)
+
+    stream = ends.around(Connection())
+    reader = threading.Thread(target=read)
+    reader.start()
+    reading.wait()
+    stream.close()
+
+    assert len(errors) == 1
+    assert ends.outcomes == ["closed"]
+    assert ends.calls[0].error_type is None
 
 
 @pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])

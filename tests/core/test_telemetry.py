@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import gc
 import tracemalloc
+import weakref
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +26,7 @@ from otel_tokenstream.core.instruments import OTHER
 from otel_tokenstream.core.telemetry import Telemetry
 from otel_tokenstream.core.timeline import EMPTY, REASONING, TEXT
 from otel_tokenstream.settings import Settings
+from otel_tokenstream.testing import capture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,6 +129,15 @@ def test_what_a_full_span_says_is_right(record: Record) -> None:
     assert said[signals.OUTPUT_RATE] == pytest.approx(203 / (202 * 0.01 + 3.0))
     assert (said[signals.USAGE_OUTPUT_TOKENS], said[signals.USAGE_SOURCE]) == (204, "provider")
     assert said[signals.FINISH_REASONS] == ("stop",)
+
+
+def test_a_request_without_a_model_is_named_by_its_operation(record: Record) -> None:
+    """What is passed through to a provider need not name one."""
+    telemetry, captured = record()
+    started(telemetry, request(model="")).end(COMPLETED)
+
+    (generation,) = captured.generations
+    assert generation.name == "chat"
 
 
 def test_what_was_not_measured_is_absent(record: Record) -> None:
@@ -399,6 +412,45 @@ def test_models_beyond_the_limit_share_a_name_in_metrics_only(record: Record) ->
     )
     assert counted == {"one": 2, "two": 1, OTHER: 2}
     assert [g.attributes[signals.REQUEST_MODEL] for g in captured.generations] == ["one", "two", "three", "four", "one"]
+
+
+def test_ever_new_providers_and_servers_make_no_ever_new_series(record: Record) -> None:
+    """Both can come from outside, by a gateway's routes; an answer's model does not use up the names of those asked."""
+    telemetry, captured = record(model_limit=2)
+    for number in range(10):
+        asked = replace(
+            request("one"), provider=f"provider-{number}", server_address=f"host-{number}", server_port=number + 1
+        )
+        call = started(telemetry, asked)
+        call.response_model = f"one-{number}"
+        call.end(COMPLETED)
+    started(telemetry, request("two")).end(COMPLETED)
+
+    points = captured.metrics[signals.OPERATION_DURATION]
+    assert {point.attributes[signals.REQUEST_MODEL] for point in points} == {"one", "two"}
+    assert len(points) <= 5
+
+
+def test_streams_are_counted_by_the_meter_that_measures_them(record: Record) -> None:
+    """Two sets of providers in a process: each gauge shows its own streams."""
+    telemetry, captured = record()
+    call = started(Telemetry(Settings(), TracerProvider(), MeterProvider([InMemoryMetricReader()])))
+    assert signals.STREAM_ACTIVE not in captured.metrics
+
+    mine = started(telemetry)
+    assert gauge(captured, signals.STREAM_ACTIVE) == {"": 1}
+    mine.end(COMPLETED)
+    call.end(COMPLETED)
+
+
+def test_providers_are_let_go_after_the_instrumentation() -> None:
+    """Test suites instrument for each test, with providers made for it."""
+    with capture() as captured:
+        providers = [weakref.ref(captured.tracer_provider), weakref.ref(captured.meter_provider)]
+    del captured
+    gc.collect()
+
+    assert [provider() for provider in providers] == [None, None]
 
 
 def test_ever_new_words_for_errors_make_no_ever_new_series(record: Record) -> None:

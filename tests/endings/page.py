@@ -21,17 +21,21 @@ HEAD = """\
 Generated from `tests/endings/table.py` by `python tests/endings/page.py`. Every cell is a test over
 real HTTP: exactly one span with this outcome; the caller's chunks and exceptions are those of the
 same run without instrumentation, and the provider sees its connection go as soon as without it.
-Each cell is run once as it is and once with a fault in each of our own hooks: the reader of
-chunks, the fold into the timeline, the span's attributes, its events, the whole recorder, the metrics.
+Each cell is run once as it is and once with a fault in each of our own hooks: at the call's start,
+in what watches litellm's attempts, in the reader of chunks, the fold into the timeline, at the end,
+in reading litellm's last word, in the span's attributes, its events, the whole recorder, the metrics.
 
 A *failed* span has status error, `error.type` with the class of the exception the caller saw, and
 the finish reason `error`. A caller that leaves early is no error: *closed* is a deliberate close,
-*abandoned* a stream that was dropped, *cancelled* a cancelled task. Leaving after the finish reason
+*abandoned* a stream that was dropped, *cancelled* a task that was cancelled while it waited for a chunk
+(one that was cancelled elsewhere drops the stream). Leaving after the finish reason
 is completion. A dash is an ending the library's stream cannot have: what has no `close()` cannot
 be closed. litellm's functions that are bridged to another API are columns of their own
-(*over chat*): they end by other code of litellm's. A program of DSPy's that is made to stream
-(*streamify*) reads the model's stream in a task of its own, which DSPy cancels when the program's
-stream is left.
+(*over chat*): they end by other code of litellm's. *pass-through* is `llm_passthrough_route`. A
+program of DSPy's that is made to stream (*streamify*) reads the model's stream in a task of its own,
+which DSPy cancels when the program's stream is left. A program that is not async runs in a thread: it
+goes on until the model's next chunk comes, and DSPy then closes the stream (*closed*) with an error of
+its own in the program.
 
 """
 

@@ -31,7 +31,10 @@ _PROVIDERS = {
 
 _NAME = re.compile(r"[A-Za-z][\w.:-]{0,63}", re.ASCII)
 
-_NUMBERS = {
+# Forms of an answer that a request can name, and the convention's words for them.
+_FORMS = {"text": "text", "json_object": "json", "json_schema": "json"}
+
+_NUMBERS: dict[str, tuple[str, type[int | float]]] = {
     signals.REQUEST_TEMPERATURE: ("temperature", float),
     signals.REQUEST_TOP_P: ("top_p", float),
     signals.REQUEST_TOP_K: ("top_k", int),
@@ -47,26 +50,43 @@ def provider_name(name: str) -> str:
 
 def parameters(options: Mapping[str, Any]) -> dict[str, Any]:
     """Span attributes for the request's options; one that has a wrong type is left out."""
-    found: dict[str, Any] = {}
-    for attribute, (option, kind) in _NUMBERS.items():
-        value = options.get(option)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            found[attribute] = kind(value)
+    found = {attribute: _number(options.get(option), kind) for attribute, (option, kind) in _NUMBERS.items()}
     longest = options.get("max_completion_tokens") or options.get("max_tokens")
-    if isinstance(longest, int):
-        found[signals.REQUEST_MAX_TOKENS] = longest
-    choices = options.get("n")
-    if isinstance(choices, int) and choices > 1:
-        found[signals.REQUEST_CHOICE_COUNT] = choices
-    stop = options.get("stop")
-    if stop:
-        found[signals.REQUEST_STOP_SEQUENCES] = (
-            [stop] if isinstance(stop, str) else [each for each in stop if isinstance(each, str)]
-        )
-    effort = options.get("reasoning_effort")
-    if isinstance(effort, str):
-        found[signals.REQUEST_REASONING_LEVEL] = effort
-    return found
+    choices, effort = _number(options.get("n"), int), options.get("reasoning_effort")
+    found[signals.REQUEST_MAX_TOKENS] = _number(longest, int)
+    found[signals.REQUEST_CHOICE_COUNT] = choices if choices and choices > 1 else None
+    found[signals.REQUEST_STOP_SEQUENCES] = _texts(options.get("stop")) or None
+    found[signals.REQUEST_REASONING_LEVEL] = effort if isinstance(effort, str) else None
+    found[signals.OUTPUT_TYPE] = _output_type(options)
+    return {attribute: value for attribute, value in found.items() if value is not None}
+
+
+def _number(value: object, kind: type[int | float]) -> Any:
+    """Return a number as an attribute can have it, None for anything else: nan as an int, more than 64 bits."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = kind(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if kind is float or -(1 << 63) <= number < 1 << 63 else None
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value] if value else []
+    # Anything else that can be iterated may be used up by that.
+    return [each for each in value if isinstance(each, str)] if isinstance(value, (list, tuple)) else []
+
+
+def _output_type(options: Mapping[str, Any]) -> str | None:
+    wanted = {each.lower() for each in _texts(options.get("modalities"))}
+    for modality, kind in (("audio", "speech"), ("image", "image")):
+        if modality in wanted:
+            return kind
+    form = options.get("response_format")
+    named = "json_schema" if isinstance(form, type) else get(form, "type")
+    return _FORMS.get(named) if isinstance(named, str) else None
 
 
 def server(url: object) -> tuple[str | None, int | None]:

@@ -22,9 +22,9 @@ def at(provider: ScriptedProvider, scripts: dict[str, Script | Sequence[Script]]
     return {"api_base": provider.base_url, "api_key": "none"}
 
 
-async def drained(function: Callable[..., Any], **arguments: Any) -> list[Any]:
+async def drained(function: Callable[..., Any], *given: Any, **arguments: Any) -> list[Any]:
     """What a sync or async call gives: the chunks of its stream, or the answer alone."""
-    result = function(**arguments)
+    result = function(*given, **arguments)
     if inspect.isawaitable(result):
         result = await result
     if hasattr(type(result), "__anext__") and not hasattr(type(result), "__next__"):

@@ -17,6 +17,7 @@ from opentelemetry.trace import StatusCode
 from otel_tokenstream import signals
 from otel_tokenstream.core import open_calls
 from otel_tokenstream.demo.provider import Script
+from otel_tokenstream.patches.dspy import lm15
 from otel_tokenstream.testing import capture
 
 if TYPE_CHECKING:
@@ -263,6 +264,39 @@ def test_provider_errors_reach_the_program_as_they_are(provider: ScriptedProvide
         assert generation.span.status.status_code is StatusCode.ERROR
     assert {span.status.status_code for span in captured.spans if span.name == "Predict"} == {StatusCode.ERROR}
     assert captured.generations
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_adapter_that_asks_for_json_says_so(provider: ScriptedProvider, tokenstream: Capture, engine: str) -> None:
+    """By either engine the span has the form that was asked for."""
+    provider.scripts["gpt-4o"] = Script(pieces=['{"answer": "blue"}'], gap=0)
+    with dspy.context(lm=made_lm(provider, engine, "gpt-4o"), adapter=dspy.JSONAdapter()):
+        assert dspy.Predict("question -> answer")(question=QUESTION).answer == "blue"
+
+    assert [call.attributes[signals.OUTPUT_TYPE] for call in tokenstream.generations] == ["json"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_fault_of_ours_ends_the_call_all_the_same(
+    provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    """An answer of DSPy's own engine that we cannot read is the program's nevertheless, and its span ends."""
+
+    def faulty(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(lm15, "_read_response", faulty)
+    monkeypatch.setattr(lm15, "_Reader", faulty)
+    provider.scripts["test"] = Script(pieces=["[[ ## answer ## ]]\nblue"], gap=0)
+    with capture() as captured, dspy.context(lm=made_lm(provider, "lm15"), adapter=dspy.ChatAdapter()):
+        ask = dspy.Predict("question -> answer")
+        if stream:
+            read = dspy.streamify(ask, async_streaming=False)(question=QUESTION)
+            assert [each.answer for each in read if isinstance(each, dspy.Prediction)] == ["blue"]
+        else:
+            assert ask(question=QUESTION).answer == "blue"
+
+    assert [call.outcome for call in captured.generations] == ["completed"]
 
 
 @pytest.mark.usefixtures("lm")

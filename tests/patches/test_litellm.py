@@ -145,6 +145,17 @@ async def test_chunks_are_those_of_the_uninstrumented_run(
     assert [generation.outcome for generation in captured.generations] == ["completed", "completed"]
 
 
+def test_a_first_chunk_about_the_prompt_does_not_hide_who_answers(
+    provider: ScriptedProvider, tokenstream: Capture
+) -> None:
+    """Azure's has no choices, an empty id and an empty model; the second one has both."""
+    chunks = streamed(provider, Script(pieces=[NO_CHOICES, "a", "b"], gap=0, response_model="gpt-4o-2024"))
+
+    generation = only(tokenstream)
+    assert generation.attributes[signals.RESPONSE_ID] == chunks[-1].id
+    assert generation.attributes[signals.RESPONSE_MODEL] == "gpt-4o-2024"
+
+
 async def test_requests_are_those_of_the_uninstrumented_run(provider: ScriptedProvider) -> None:
     """The bytes and the header names on the wire are the same with and without us."""
 

@@ -193,3 +193,35 @@ async def test_a_stream_that_breaks_before_content_is_continued_by_another(
         assert after.parent is before.span
         (link,) = after.span.links
         assert link.context.span_id == before.span.context.span_id
+
+
+class Judged(litellm.CustomLLM):
+    """A program's own provider, which asks two models."""
+
+    def __init__(self, **where: Any) -> None:
+        super().__init__()
+        self._where = where
+
+    def completion(self, *_: Any, **__: Any) -> Any:
+        litellm.completion("deepseek/letters", QUESTION, **self._where)
+        return litellm.completion("deepseek/judge", QUESTION, **self._where)
+
+    async def acompletion(self, *_: Any, **__: Any) -> Any:
+        await litellm.acompletion("deepseek/letters", QUESTION, **self._where)
+        return await litellm.acompletion("deepseek/judge", QUESTION, **self._where)
+
+
+@both_ways
+async def test_what_a_programs_own_provider_asks_is_no_attempt(
+    provider: ScriptedProvider, tokenstream: Capture, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The call is to that provider, which answered it at once, whomever its code asked for that."""
+    judged = Judged(**at(provider, {"letters": LETTERS, "judge": LETTERS}))
+    monkeypatch.setattr(litellm, "custom_provider_map", [{"provider": "judged", "custom_handler": judged}])
+    await drained(getattr(litellm, name), model="judged/x", messages=QUESTION)
+
+    generation = only(tokenstream)
+    assert len(provider.log.settled(2)) == 2
+    assert signals.ATTEMPTS not in generation.attributes
+    assert attempts(generation) == []
+    assert generation.attributes[signals.PROVIDER_NAME] == "judged"

@@ -54,6 +54,18 @@ async def test_a_plain_answer_is_one_span(provider: ScriptedProvider, tokenstrea
     assert usage(only(tokenstream)) == COUNTS
 
 
+@pytest.mark.parametrize("name", ["generate_content", "generate_content_stream"])
+async def test_an_answer_of_thoughts_alone_is_counted(
+    provider: ScriptedProvider, tokenstream: Capture, name: str
+) -> None:
+    """A limit that the thoughts used up leaves no candidate's tokens: the output is the thoughts."""
+    script = Script(pieces=[reasoning("hm")], gap=0, usage=Usage(input=10, output=500, reasoning=500), ending="length")
+    await drained(getattr(google_genai, name), **asked(provider, script))
+
+    counted = {"input": 10, "output": 500, "cached": 0, "reasoning": 500, "source": "provider"}
+    assert usage(only(tokenstream)) == counted
+
+
 async def test_a_stream_bridged_from_chat_is_one_span(provider: ScriptedProvider, tokenstream: Capture) -> None:
     """For another provider litellm makes Gemini's chunks from a chat stream: still one call."""
     where = at(provider, {"letters": Script(pieces=["a", "bc"], gap=0.002)})

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -7,6 +9,7 @@ from litellm_entries import at, drained, only, pieces, usage
 
 from otel_tokenstream import signals
 from otel_tokenstream.demo.provider import Script, Usage, reasoning, refusal, tool_call
+from otel_tokenstream.testing import capture
 
 if TYPE_CHECKING:
     from otel_tokenstream.demo.provider import ScriptedProvider
@@ -35,10 +38,24 @@ async def test_native_events_are_one_span(provider: ScriptedProvider, tokenstrea
     assert events[-1].type == "response.completed"
     generation = only(tokenstream)
     assert generation.name == f"chat {MODEL}"
-    assert pieces(generation) == [("reasoning", 2), ("text", 3), ("refusal", 2), ("tool_call", 5), ("tool_call", 2)]
+    said = [("reasoning", 2), ("text", 3), ("refusal", 2)]
+    assert pieces(generation) == [*said, ("tool_call", 0), ("tool_call", 5), ("tool_call", 2)]  # its name comes first
     assert usage(generation) == {"input": 100, "output": 50, "cached": 40, "reasoning": 10, "source": "provider"}
     assert generation.attributes[signals.FINISH_REASONS] == ("tool_calls",)
     assert generation.attributes[signals.REQUEST_MAX_TOKENS] == 77
+
+
+@both_ways
+async def test_a_tool_call_that_breaks_off_has_its_name(provider: ScriptedProvider, name: str) -> None:
+    """Name and id come before the arguments, in an event of their own; they are captured with what came of those."""
+    called = tool_call('{"city":', name="weather", call_id="call_1")
+    where = at(provider, {MODEL: Script(pieces=["Let me see", called], gap=0.002, ending="cut")})
+    with capture(capture_content="SPAN_ONLY") as captured, suppress(Exception):  # each version of litellm has its own
+        await drained(getattr(litellm, name), model=f"openai/{MODEL}", input="Tides?", stream=True, **where)
+
+    assert only(captured).outcome == "failed"
+    (said,) = json.loads(only(captured).attributes[signals.OUTPUT_MESSAGES])
+    assert said["parts"][-1] == {"type": "tool_call", "id": "call_1", "name": "weather", "arguments": '{"city":'}
 
 
 @both_ways

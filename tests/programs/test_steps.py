@@ -103,6 +103,42 @@ def test_a_call_with_an_id_is_one_span(captured: Capture) -> None:
     assert [span.attributes[signals.TOOL_CALL_ID] for span in found] == ["call_1", "call_1"]
 
 
+@pytest.mark.parametrize("handed", ["list", "tool", "method", "function"])
+def test_a_tool_that_uses_others_of_its_name_shows_them(captured: Capture, handed: str) -> None:
+    """Each run of an inner tool has its span under the call's, however the call reaches its function."""
+    inner = dspy.Tool(lambda city: city, name="look", args={"city": {"type": "string"}})
+
+    def look(city: str) -> str:
+        return str(inner(city=city) + inner(city=city)) if city else "again " + str(outer(city="Bergen"))
+
+    outer = dspy.Tool(look)
+    reached = {"tool": outer, "method": outer.__call__, "function": look}
+    call = dspy.ToolCalls.ToolCall(name="look", args={"city": ""}, id="call_1")
+
+    assert call.execute([outer] if handed == "list" else {"look": reached[handed]}) == "again BergenBergen"
+    found = spans(captured, "execute_tool look")
+    assert len(found) == 4
+    assert [signals.TOOL_CALL_ID in (span.attributes or {}) for span in found].count(True) == 1
+    assert [parent(captured, span) for span in found].count(None) == 1
+
+
+def test_a_call_finds_its_function_among_the_callers_names(captured: Capture) -> None:
+    """Without functions DSPy looks at where the call is made; what is not there is refused as without us."""
+
+    def found_here(city: str) -> str:
+        return f"{city} is {found_here.__name__}"
+
+    call = dspy.ToolCalls.ToolCall(name="found_here", args={"city": "Bergen"})
+    assert call.execute() == "Bergen is found_here"
+    assert dspy.ToolCalls.ToolCall(name="look_up", args={"city": "Oslo"}).execute() == "It rains in Oslo."
+    with pytest.raises(ValueError, match="'nowhere' not found"):
+        dspy.ToolCalls.ToolCall(name="nowhere", args={}).execute()
+
+    assert [span.name for span in captured.spans] == [
+        f"execute_tool {name}" for name in ("found_here", "look_up", "nowhere")
+    ]
+
+
 async def test_a_failing_tool_leaves_the_class_of_its_error(captured: Capture) -> None:
     """And nothing of what the error says."""
 

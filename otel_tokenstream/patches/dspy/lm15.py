@@ -62,13 +62,7 @@ def _stream(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[...,
         call = _start(telemetry, self, request, streamed=True)
         if call is None:
             return events
-        call.asked = 0
-        try:
-            return streams.proxy(events, call, _Reader(call) if call.observed else None)
-        except Exception as problem:  # noqa: BLE001  # ours, not the user's
-            fault("DSPy's stream", problem)
-            call.end(COMPLETED)
-            return events
+        return _handed_over(call, events, streamed=True)
 
     return stream
 
@@ -92,8 +86,7 @@ def _complete(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..
         except BaseException as error:
             call.end(streams.outcome_of(error), error)
             raise
-        _read_response(call, response)
-        return response
+        return _handed_over(call, response, streamed=False)
 
     return complete
 
@@ -117,8 +110,7 @@ def _acomplete(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[.
         except BaseException as error:
             call.end(streams.outcome_of(error), error)
             raise
-        _read_response(call, response)
-        return response
+        return _handed_over(call, response, streamed=False)
 
     return complete
 
@@ -200,19 +192,30 @@ def _route(engine: Any, model: str) -> tuple[str, str, str | None]:
 
 def _parameters(config: Any) -> dict[str, Any]:
     names = ("max_tokens", "temperature", "top_p", "top_k", "stop", "seed", "frequency_penalty", "presence_penalty")
-    options = {name: getattr(config, name, None) for name in names}
+    options = {name: getattr(config, name, None) for name in (*names, "response_format")}
     options["reasoning_effort"] = getattr(getattr(config, "reasoning", None), "effort", None)
     return openai_shape.parameters(options)
 
 
-@guarded
-def _read_response(call: Generation, response: Any) -> None:
-    if call.observed:
-        call.response_id, call.response_model = response.id, response.model
-        call.finish_reasons[0] = str(response.finish_reason)
-        call.usage = _usage(call, response.usage)
-        call.answered(response.message)
+def _handed_over(call: Generation, result: Any, *, streamed: bool) -> Any:
+    """Give the caller its result: a stream inside a proxy, a response as it is."""
+    call.asked = 0
+    try:
+        if streamed:
+            return streams.proxy(result, call, _Reader(call) if call.observed else None)
+        if call.observed:
+            _read_response(call, result)
+    except Exception as problem:  # noqa: BLE001  # ours, not the user's
+        fault("DSPy's result", problem)
     call.end(COMPLETED)
+    return result
+
+
+def _read_response(call: Generation, response: Any) -> None:
+    call.response_id, call.response_model = response.id, response.model
+    call.finish_reasons[0] = str(response.finish_reason)
+    call.usage = _usage(call, response.usage)
+    call.answered(response.message)
 
 
 class _Reader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from contextvars import ContextVar
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -9,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from otel_tokenstream import signals
 from otel_tokenstream.core.content import value_attribute
 from otel_tokenstream.core.guard import guarded
+from otel_tokenstream.core.redaction import fit_to_leave, redacted
 from otel_tokenstream.fields.held import held
 from otel_tokenstream.patches.dspy import runs
 from otel_tokenstream.patches.table import Patch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from opentelemetry.trace import Span
 
@@ -23,8 +26,8 @@ if TYPE_CHECKING:
 
 _MODULE = "dspy.adapters.types.tool"
 
-# The call of a ToolCall that has a span already, and reaches its function through a Tool or directly.
-_called: ContextVar[str | None] = ContextVar("otel_tokenstream_tool", default=None)
+# What a ToolCall calls, whose span is there already: a Tool has none of its own then, those it calls inside have.
+_called: ContextVar[object] = ContextVar("otel_tokenstream_tool", default=None)
 
 
 def patches(telemetry: Telemetry) -> Iterator[Patch]:
@@ -36,8 +39,11 @@ def patches(telemetry: Telemetry) -> Iterator[Patch]:
 def _call(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807  # it replaces one
-        if runs.are_quiet() or _called.get() == self.name:
+        if runs.are_quiet():
             return original.__get__(self)(*args, **kwargs)
+        if _called.get() is self:
+            with held(_called, None):
+                return original.__get__(self)(*args, **kwargs)
         with _step(telemetry, self, kwargs) as span:
             result = original.__get__(self)(*args, **kwargs)
             _write_result(telemetry, span, result)
@@ -49,8 +55,11 @@ def _call(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..., A
 def _acall(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     async def acall(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if runs.are_quiet() or _called.get() == self.name:
+        if runs.are_quiet():
             return await original.__get__(self)(*args, **kwargs)
+        if _called.get() is self:
+            with held(_called, None):
+                return await original.__get__(self)(*args, **kwargs)
         with _step(telemetry, self, kwargs) as span:
             result = await original.__get__(self)(*args, **kwargs)
             _write_result(telemetry, span, result)
@@ -61,20 +70,30 @@ def _acall(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..., 
 
 def _execute(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
-    def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def execute(self: Any, functions: Any = None) -> Any:
+        if functions is None:  # DSPy looks among its caller's names, and that is this function
+            functions = _named(inspect.currentframe(), self.name)
         if runs.are_quiet():
-            return original.__get__(self)(*args, **kwargs)
+            return original.__get__(self)(functions)
+        found = functions.get(self.name) if isinstance(functions, dict) else None
         with _step(telemetry, self, self.args) as span:
-            with held(_called, self.name):
-                result = original.__get__(self)(*args, **kwargs)
+            with held(_called, getattr(found, "__self__", found)):
+                result = original.__get__(self)(functions)
             _write_result(telemetry, span, result)
             return result
 
     return execute
 
 
+def _named(frame: FrameType | None, name: str) -> dict[str, Any]:
+    """Return what the caller of a frame's function has under a name."""
+    caller = frame and frame.f_back
+    return {name: caller.f_locals.get(name) or caller.f_globals.get(name)} if caller else {}
+
+
 def _step(telemetry: Telemetry, tool: Any, arguments: object) -> Step:
-    name = str(getattr(tool, "name", None) or "tool")
+    # The model may have written it, as it may the call's id.
+    name = redacted(telemetry.settings.redact, str(getattr(tool, "name", None) or "tool"))
     return telemetry.step(f"execute_tool {name}", _about(telemetry, name, tool, arguments))
 
 
@@ -84,7 +103,7 @@ def _about(telemetry: Telemetry, name: str, tool: Any, arguments: object) -> dic
         signals.OPERATION_NAME: "execute_tool",
         signals.TOOL_NAME: name,
         signals.TOOL_TYPE: "function",
-        signals.TOOL_CALL_ID: getattr(tool, "id", None),
+        signals.TOOL_CALL_ID: fit_to_leave(getattr(tool, "id", None), telemetry.settings.redact),
     }
     if telemetry.settings.content_on_spans:
         about[signals.TOOL_CALL_ARGUMENTS] = value_attribute(arguments, telemetry.settings)

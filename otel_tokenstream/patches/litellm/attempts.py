@@ -13,17 +13,17 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+from otel_tokenstream.core.current import reset
 from otel_tokenstream.core.generation import Attempt, Generation, now
 from otel_tokenstream.core.guard import guarded
 from otel_tokenstream.core.ownership import owner
+from otel_tokenstream.patches.litellm import custom_providers
 from otel_tokenstream.patches.litellm.target import target_again
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextvars import Token
     from types import TracebackType
-
-    from typing_extensions import Self
 
     from otel_tokenstream.patches.litellm.entry import Entry
 
@@ -37,10 +37,10 @@ def attempting(entry: Entry, original: Callable[..., Any]) -> Callable[..., Any]
 
     @wraps(original)
     def attempt(*args: Any, **kwargs: Any) -> Any:
-        call = owner()
-        if call is None or not call.observed:
+        trying = _trying(entry, args, kwargs)
+        if trying is None:
             return original(*args, **kwargs)
-        with _Trying(call, entry, args, kwargs) as trying:
+        with trying:
             result = original(*args, **kwargs)
             trying.gave(result)
         return result
@@ -53,15 +53,21 @@ def aattempting(entry: Entry, original: Callable[..., Any]) -> Callable[..., Any
 
     @wraps(original)
     async def attempt(*args: Any, **kwargs: Any) -> Any:
-        call = owner()
-        if call is None or not call.observed:
+        trying = _trying(entry, args, kwargs)
+        if trying is None:
             return await original(*args, **kwargs)
-        with _Trying(call, entry, args, kwargs) as trying:
+        with trying:
             result = await original(*args, **kwargs)
             trying.gave(result)
         return result
 
     return attempt
+
+
+@guarded
+def _trying(entry: Entry, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Trying | None:
+    call = None if custom_providers.are_answering() else owner()
+    return None if call is None or not call.observed else _Trying(call, entry, args, kwargs)
 
 
 def handled_error() -> BaseException | None:
@@ -117,19 +123,16 @@ class _Trying:
         self._delegated = False  # a run inside this one was the real one
         self._handed_on = False  # this one only made a coroutine for the run around it
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> None:
         started = now()
         self._outer = _current.get()
         self._token: Token[_Trying | None] = _current.set(self)
         self._begin(started)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # A dropped coroutine unwinds in a foreign context: see ownership.Owning.
-        if kind is None or not issubclass(kind, GeneratorExit):
-            _current.reset(self._token)
+        reset(_current, self._token)
         self._finish(kind)
         # litellm's background work has copied the context and with it this: what it held would keep
         # the stream, and its connection, when the caller drops it.

@@ -11,7 +11,6 @@ from otel_tokenstream.core.guard import fault, guarded
 from otel_tokenstream.core.ownership import Owning, owner, read_now
 from otel_tokenstream.core.streams import outcome_of
 from otel_tokenstream.fields.expected import expected_parser
-from otel_tokenstream.patches import openai_shape
 from otel_tokenstream.patches.litellm import requested_usage
 from otel_tokenstream.patches.litellm.attempts import handled_error
 from otel_tokenstream.patches.litellm.ending import settle
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from otel_tokenstream.core.telemetry import Telemetry
     from otel_tokenstream.patches.litellm.entry import Entry
+    from otel_tokenstream.patches.litellm.requested_usage import Added
 
 _parser = guarded(expected_parser)  # the call goes on, and is recorded, without its fields
 
@@ -31,17 +31,17 @@ def calling(telemetry: Telemetry, entry: Entry, original: Callable[..., Any]) ->
 
     @wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
-        generation = None if owner() is not None else _start(telemetry, entry, args, kwargs)
+        generation = _start(telemetry, entry, args, kwargs)
         if generation is None:
             return original(*args, **kwargs)
-        given = requested_usage.add(telemetry.settings, entry, generation, kwargs)
+        added = requested_usage.add(telemetry.settings, entry, generation, args, kwargs)
         try:
             with Owning(generation):
                 result = original(*args, **kwargs)
         except BaseException as error:
             generation.end(outcome_of(error), error)
             raise
-        return _handed_over(entry, generation, result, given)
+        return _handed_over(entry, generation, result, added)
 
     return call
 
@@ -51,23 +51,25 @@ def acalling(telemetry: Telemetry, entry: Entry, original: Callable[..., Any]) -
 
     @wraps(original)
     async def call(*args: Any, **kwargs: Any) -> Any:
-        generation = None if owner() is not None else _start(telemetry, entry, args, kwargs)
+        generation = _start(telemetry, entry, args, kwargs)
         if generation is None:
             return await original(*args, **kwargs)
-        given = requested_usage.add(telemetry.settings, entry, generation, kwargs)
+        added = requested_usage.add(telemetry.settings, entry, generation, args, kwargs)
         try:
             with Owning(generation):
                 result = await original(*args, **kwargs)
         except BaseException as error:
             generation.end(outcome_of(error), error)
             raise
-        return _handed_over(entry, generation, result, given)
+        return _handed_over(entry, generation, result, added)
 
     return call
 
 
 @guarded
 def _start(telemetry: Telemetry, entry: Entry, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Generation | None:
+    if owner() is not None:
+        return None
     asked = entry.asked(args, kwargs)
     target = entry.target(asked)
     request = Request(
@@ -77,12 +79,12 @@ def _start(telemetry: Telemetry, entry: Entry, args: tuple[Any, ...], kwargs: Ma
         stream=entry.streamed(asked),
         server_address=target.address,
         server_port=target.port,
-        parameters={**openai_shape.parameters(entry.options(asked)), **caller(telemetry.settings, asked)},
+        parameters={**(entry.parameters(asked) or {}), **(guarded(caller)(telemetry.settings, asked) or {})},
         messages=asked.get(entry.prompt),
         system=asked.get("system") or asked.get("instructions") or asked.get("systemInstruction"),
         tools=asked.get("tools"),
     )
-    generation = telemetry.start(request, continues=_broken_off())
+    generation = telemetry.start(request, continues=guarded(_broken_off)())
     if generation is not None and entry.fields and telemetry.settings.fields and request.stream:
         generation.parser = _parser()
     return generation
@@ -101,7 +103,7 @@ def _broken_off() -> Generation | None:
     return before
 
 
-def _handed_over(entry: Entry, generation: Generation, result: Any, given: Any) -> Any:
+def _handed_over(entry: Entry, generation: Generation, result: Any, added: Added | None) -> Any:
     """Give the caller its result: a stream inside a proxy, anything else as it is."""
     generation.asked = 0
     try:
@@ -111,7 +113,7 @@ def _handed_over(entry: Entry, generation: Generation, result: Any, given: Any) 
             proxy = streams.proxy(
                 result, generation, entry.reader(generation), lambda stream: settle(generation, stream)
             )
-            requested_usage.hide(given, proxy, result, generation)
+            requested_usage.hide(added, proxy, result, generation)
             return proxy
         if generation.observed:
             entry.read_answer(generation, result)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from otel_tokenstream import signals
 from otel_tokenstream.core.generation import RUN
 from otel_tokenstream.core.timeline import AUDIO, EMPTY, REASONING, REFUSAL, TEXT
 from otel_tokenstream.patches import openai_shape
@@ -24,21 +23,31 @@ def reader(call: Generation) -> Reader:
     """Return what reads litellm's chunks.
 
     Attribute access on pydantic models costs more than all the rest of a read, so the usual
-    chunk, one choice with text, is read from the models' own dictionaries. Where a version
-    keeps its values elsewhere, and for every other chunk, plain attribute access does.
+    chunk, the first choice with text and nothing else, is read from the models' own
+    dictionaries. Where a version keeps its values elsewhere, and for every other chunk, plain
+    attribute access does.
     """
-    one_choice = signals.REQUEST_CHOICE_COUNT not in call.request.parameters
-    started = usual = False
+    started = False
     run: list[int] | None = None
 
     def read(asked: int, arrived: int, chunk: Any) -> None:
-        nonlocal started, usual, run
-        if usual:
+        nonlocal started, run
+        if started:
             try:
                 (model,) = chunk.__dict__["choices"]
                 choice = model.__pydantic_extra__
-                text = choice["delta"].__pydantic_extra__["content"]
-                if choice["finish_reason"] is not None:
+                delta = choice["delta"]
+                said = delta.__pydantic_extra__
+                text = said["content"]
+                if (
+                    choice["finish_reason"] is not None
+                    or choice["index"]
+                    or said["tool_calls"] is not None
+                    or said["audio"] is not None
+                    or said["function_call"] is not None
+                    or "reasoning_content" in delta.__pydantic_fields_set__
+                    or ("refusal" in said and said["refusal"] is not None)
+                ):
                     text = None
             except (AttributeError, KeyError, TypeError, ValueError):
                 text = None
@@ -51,21 +60,22 @@ def reader(call: Generation) -> Reader:
                     if len(run) >= RUN:
                         call.fold_run()
                 return
-        elif not started:
-            started, usual = True, one_choice
-            read_first(call, chunk)
+        else:
+            started = read_first(call, chunk)
         _read_any(call, asked, arrived, chunk)
 
     return read
 
 
-def read_first(call: Generation, chunk: Any) -> None:
-    call.response_id = getattr(chunk, "id", None)
+def read_first(call: Generation, chunk: Any) -> bool:
+    """Read what every chunk tells, and return whether this one does: Azure's first one is about the prompt."""
+    call.response_id = getattr(chunk, "id", None) or None
     hidden = getattr(chunk, "_hidden_params", None) or {}
     model = hidden.get("provider_response_model")
     if model is None and getattr(chunk, "model", None) != call.request.model:
         model = chunk.model  # litellm puts the requested model there where the provider named none
-    call.response_model = model
+    call.response_model = model or None
+    return call.response_id is not None
 
 
 def read_usage(call: Generation, chunk: Any) -> None:

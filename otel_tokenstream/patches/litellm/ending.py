@@ -33,8 +33,9 @@ def settle(call: Generation, answer: Any) -> None:
         call.usage = call.usage and replace(call.usage, estimated=True)
     if hasattr(answer, "choices") or hasattr(stream, "received_finish_reason"):
         _drop_guess(call)
-    if call.usage is not None and not call.usage.estimated and call.cost_usd is None:
-        call.cost_usd = _cost(call, call.usage)
+    usage = call.usage
+    if usage is not None and usage.output is not None and not usage.estimated and call.cost_usd is None:
+        call.cost_usd = _cost(call, usage)
 
 
 def _is_cached(answer: Any) -> bool:
@@ -53,6 +54,9 @@ def _settle_stream(call: Generation, stream: Any) -> None:
     reported = [usage for chunk in chunks if (usage := openai_shape.usage(getattr(chunk, "usage", None))) is not None]
     if reported:
         call.usage = _together(reported)
+        if not call.finish_reasons and len({usage.output for usage in reported}) == 1:
+            # Not counted along: what stands there of an answer that broke off is where a count begins.
+            call.usage = replace(call.usage, output=None, reasoning=None, audio_output=None)
     elif call.usage is not None:  # counted by litellm from the text
         call.usage = replace(call.usage, estimated=True)
 
@@ -76,8 +80,9 @@ def _together(reported: list[Usage]) -> Usage:
 
 
 def _drop_guess(call: Generation) -> None:
-    """Anthropic seldom reports reasoning tokens, and litellm then counts them from the text, unmarked."""
-    if call.usage is not None and call.usage.reasoning and "claude" in call.request.model:
+    """Anthropic's API seldom reports reasoning tokens, and litellm then counts them from the text, unmarked."""
+    provider = call.attempts[-1].provider if call.attempts else ""
+    if call.usage is not None and ("claude" in call.request.model or provider == "anthropic"):
         call.usage = replace(call.usage, reasoning=None)
 
 

@@ -29,7 +29,9 @@ _OPTIONS = {
     "frequencyPenalty": "frequency_penalty",
     "stopSequences": "stop",
     "candidateCount": "n",
+    "responseModalities": "modalities",
 }
+_FORMS = {"application/json": "json_object", "text/plain": "text"}
 
 
 def _reader(call: Generation) -> Reader:
@@ -82,13 +84,15 @@ def _read_part(call: Generation, asked: int, arrived: int, index: int, part: Any
 
 
 def _usage(reported: Any) -> Usage | None:
-    prompt, output = _count(reported, "promptTokenCount"), _count(reported, "candidatesTokenCount")
+    prompt, answer = _count(reported, "promptTokenCount"), _count(reported, "candidatesTokenCount")
+    thoughts = _count(reported, "thoughtsTokenCount")
+    # The convention's output includes reasoning.
+    output = None if answer is None and thoughts is None else (answer or 0) + (thoughts or 0)
     if not prompt and not output:
         return None
-    thoughts = _count(reported, "thoughtsTokenCount")
     return Usage(
         input=prompt,
-        output=output and output + (thoughts or 0),  # the convention's output includes reasoning
+        output=output,
         cache_read=_count(reported, "cachedContentTokenCount"),
         reasoning=thoughts,
         audio_input=_of_audio(reported, "promptTokensDetails"),
@@ -128,7 +132,11 @@ def _read_answer(call: Generation, answer: Any) -> None:
 
 def _options(asked: Mapping[str, Any]) -> Mapping[str, Any]:
     config = asked.get("config") or asked.get("generationConfig")
-    return {ours: _get(config, theirs) for theirs, ours in _OPTIONS.items()}
+    mime = _get(config, "responseMimeType")
+    return {
+        **{ours: _get(config, theirs) for theirs, ours in _OPTIONS.items()},
+        "response_format": {"type": _FORMS.get(mime)} if isinstance(mime, str) else None,
+    }
 
 
 ENTRY = Entry(

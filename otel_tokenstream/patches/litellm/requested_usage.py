@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_tokenstream.core.guard import guarded
 from otel_tokenstream.core.streams import filtered
@@ -17,20 +17,29 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-_NOT_ADDED: Any = object()
+
+class Added(NamedTuple):
+    """What ``hide`` needs to know: the options that the program gave."""
+
+    given: dict[str, Any] | None
 
 
-def add(settings: Settings, entry: Entry, call: Generation, kwargs: dict[str, Any]) -> Any:
-    """Ask for usage where the setting wants it and the program did not; return what ``hide`` needs to know."""
+@guarded
+def add(
+    settings: Settings, entry: Entry, call: Generation, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Added | None:
+    """Ask for usage where the setting wants it and the program did not; return None where nothing was added."""
     if not (settings.request_usage and entry.usage_on_request and call.request.stream and call.observed):
-        return _NOT_ADDED
+        return None
+    if "stream_options" in entry.arguments[: len(args)]:  # given by position, be it None
+        return None
     given = kwargs.get("stream_options")
     if given is not None and (not isinstance(given, dict) or given.get("include_usage") is not None):
-        return _NOT_ADDED
+        return None
     if not _can_hide():
-        return _NOT_ADDED
+        return None
     kwargs["stream_options"] = {**(given or {}), "include_usage": True}
-    return given
+    return Added(given)
 
 
 @cache
@@ -46,18 +55,18 @@ def _can_hide() -> bool:
 
 
 @guarded
-def hide(given: Any, proxy: Any, stream: Any, call: Generation) -> None:
+def hide(added: Added | None, proxy: Any, stream: Any, call: Generation) -> None:
     """Make a stream behave as with the options the program gave.
 
     The request is made by now: what litellm's streams add to it themselves depends on their
     copies of the options. A text completion may make the inner one of its two later: there
     the chunk that is added is left out, which follows the finish reason and is empty.
     """
-    if given is _NOT_ADDED:
+    if added is None:
         return
     for each in (stream, call.source):
         if hasattr(each, "stream_options"):
-            each.stream_options = given
+            each.stream_options = added.given
         if hasattr(each, "send_stream_usage"):
             each.send_stream_usage = False
     if call.request.operation == "text_completion":

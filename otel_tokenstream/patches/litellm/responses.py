@@ -28,6 +28,8 @@ _KINDS = {
     "response.audio.delta": AUDIO,
     "response.audio.transcript.delta": AUDIO,
 }
+# Items whose arguments come in deltas, after their name.
+_CALLS = ("function_call", "custom_tool_call", "mcp_call", "code_interpreter_call")
 # The convention's words where the API says it otherwise.
 _REASONS = {"max_output_tokens": "length"}
 
@@ -46,6 +48,12 @@ def _reader(call: Generation) -> Reader:
                 call.tool_calls(asked, arrived, [(getattr(event, "output_index", 0) or 0, None, None, event.delta)])
             else:
                 call.generated(asked, arrived, kind, event.delta if written else "")
+            return
+        item = getattr(event, "item", None) if name == "response.output_item.added" else None
+        if get(item, "type") in _CALLS:
+            call_id = get(item, "call_id") or get(item, "id")
+            called = get(item, "name") or get(item, "type")
+            call.tool_calls(asked, arrived, [(getattr(event, "output_index", 0) or 0, call_id, called, "")])
             return
         # How it ended is read first: it counts for more than when.
         answer = getattr(event, "response", None)
@@ -110,6 +118,7 @@ def _options(asked: Mapping[str, Any]) -> Mapping[str, Any]:
         **asked,
         "max_tokens": asked.get("max_output_tokens"),
         "reasoning_effort": get(reasoning, "effort"),
+        "response_format": asked.get("text_format") or get(asked.get("text"), "format"),
     }
 
 

@@ -20,8 +20,7 @@ def _reader(call: Generation) -> Reader:
     def read(asked: int, arrived: int, chunk: Any) -> None:
         nonlocal started
         if not started:
-            started = True
-            chat.read_first(call, chunk)
+            started = chat.read_first(call, chunk)
         chat.read_usage(call, chunk)
         for choice in getattr(chunk, "choices", None) or ():
             index = getattr(choice, "index", 0) or 0
@@ -48,7 +47,11 @@ def _reader(call: Generation) -> Reader:
 
 ENTRY = Entry(
     operation="text_completion",
-    arguments=("prompt", "model"),
+    # The async function only hands its arguments on.
+    arguments=(
+        *("prompt", "model", "best_of", "echo", "frequency_penalty", "logit_bias", "logprobs", "max_tokens"),
+        *("n", "presence_penalty", "stop", "stream", "stream_options"),
+    ),
     prompt="prompt",
     reader=_reader,
     read_answer=chat.read_answer,

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import litellm
+import pytest
+from litellm_entries import QUESTION, at
+
+from otel_tokenstream.demo.provider import Script
+from otel_tokenstream.testing import capture
+
+opentelemetry = pytest.importorskip("litellm.integrations.opentelemetry")
+
+if TYPE_CHECKING:
+    from otel_tokenstream.demo.provider import ScriptedProvider
+
+LISTS = (
+    *("callbacks", "input_callback", "success_callback", "failure_callback"),
+    *("_async_input_callback", "_async_success_callback", "_async_failure_callback"),
+)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("fails", [False, True])
+async def test_litellms_own_callback_has_a_span_below_ours(
+    stream: bool, fails: bool, provider: ScriptedProvider, monkeypatch: Any, caplog: Any
+) -> None:
+    """Its attributes and status stand on its own span, and nothing is written on one of ours that has ended."""
+    script = Script(ending="http_error", status=500) if fails else Script(pieces=["a", "b"])
+    with capture() as captured:
+        theirs = opentelemetry.OpenTelemetry(tracer_provider=captured.tracer_provider)
+        for kind in LISTS:  # litellm copies what is in the first one to the others
+            monkeypatch.setattr(litellm, kind, [])
+        litellm.callbacks.append(theirs)
+        try:
+            given = at(provider, {"test": script})
+            answer = await litellm.acompletion("openai/test", QUESTION, stream=stream, max_retries=0, **given)
+            if stream:
+                assert len([chunk async for chunk in answer]) > 1
+        except litellm.InternalServerError:
+            assert fails
+        for _ in range(500):
+            if any(span.name == "litellm_request" for span in captured.spans):
+                break
+            await asyncio.sleep(0.01)
+
+    (ours,) = captured.generations
+    (own,) = (span for span in captured.spans if span.name == "litellm_request")
+    assert own.parent.span_id == ours.span.context.span_id
+    assert len(own.attributes) > 5
+    assert "ended span" not in caplog.text

@@ -94,7 +94,7 @@ def fit_attributes(attributes: Mapping[str, Any], hook: Hook | None) -> dict[str
 
 
 class Gate:
-    """Lets the text of one run through, repaired and without base64: that of one kind, field and choice.
+    """Lets the text of one run through, of one kind, field and choice: repaired and, if ``elided``, without base64.
 
     What leaves is, put together, what the hook makes of the whole run, however it was split, if
     its longest match is as it declares: text is cut only between two characters that the hook
@@ -103,9 +103,9 @@ class Gate:
 
     __slots__ = ("_elision", "_failed", "_half", "_hook", "_longest", "_pending", "_unescape")
 
-    def __init__(self, hook: Hook | None, kind: str) -> None:
+    def __init__(self, hook: Hook | None, kind: str, *, elided: bool = True) -> None:
         self._hook = hook
-        self._elision = Elision()
+        self._elision = Elision() if elided else None
         # JSON may write any character as an escape, which hides it from a pattern.
         self._unescape = kind == TOOL_CALL
         self._longest = None if self._unescape else longest_match(hook)
@@ -119,7 +119,9 @@ class Gate:
         self._half = ""
         if "\ud800" <= text[-1:] <= "\udbff":
             self._half, text = text[-1], text[:-1]
-        text = self._elision.feed(repaired(text))
+        text = repaired(text)
+        if self._elision is not None:
+            text = self._elision.feed(text)
         if self._hook is None:
             return text
         self._pending += text
@@ -129,7 +131,9 @@ class Gate:
 
     def close(self, *, torn: bool = False) -> str:
         """Return what is left of the run; of a ``torn`` one, whose end is not known, only what is safe."""
-        rest, self._half = self._elision.feed(repaired(self._half)) + self._elision.close(), ""
+        rest, self._half = repaired(self._half), ""
+        if self._elision is not None:
+            rest = self._elision.feed(rest) + self._elision.close()
         if self._hook is None:
             return rest
         text, self._pending = self._pending + rest, ""

@@ -90,7 +90,8 @@ class Telling:
                 if field is not None:
                     yield from self._rest(fields_only=True)
                 # After a hole nobody knows where the run began: its text could be the rest of a match.
-                self._runs[kind, field] = run = _Run(None if self._torn else Gate(self._redact, kind))
+                gate = None if self._torn else Gate(self._redact, kind, elided=False)
+                self._runs[kind, field] = run = _Run(gate)
             self._torn = False
             passing = run.feed(text, bounded=self._redact is not None)
         yield self._token(arrived, gap, wait, kind, chars, field, passing, reason)

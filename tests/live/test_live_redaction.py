@@ -127,6 +127,16 @@ def test_text_of_a_step_is_redacted_live() -> None:
     assert note.attributes == {"by": ["[address]"], "passages": 2}  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("hook", [None, mask])
+def test_a_program_that_asks_for_data_is_told_of_it(provider: ScriptedProvider, hook: Any) -> None:
+    """Live tokens are what a reader is shown: base64 is data there, which spans and log records leave out."""
+    data = "data:image/png;base64," + "iVBORw0KGgo1" * 40
+    with capture(redact=hook), TokenCollector() as collected:
+        streamed(provider, Script(pieces=[data[at : at + 7] for at in range(0, len(data), 7)], gap=0))
+
+    assert collected.get_text() == data
+
+
 def test_a_hook_that_fails_lets_nothing_out(provider: ScriptedProvider) -> None:
     """The facts still come."""
 

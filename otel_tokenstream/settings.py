@@ -151,7 +151,8 @@ class Settings:
         False,  # the default of a setting, named by its field
         environment.OTEL_TOKENSTREAM_REQUEST_USAGE,
         kinds.boolean(),
-        "Ask providers to report the usage of every stream; the program is not shown what it did not ask for",
+        "Ask providers to report the usage of every stream; the program is not shown what it did not ask for. "
+        "A server that knows no stream_options may refuse the request",
     )
     proxy_attributes: frozenset[str] = _setting(
         frozenset(),

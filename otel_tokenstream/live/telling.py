@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream.core.redaction import Gate, fit_attributes, fit_to_leave
-from otel_tokenstream.core.timeline import EMPTY, TEXT
+from otel_tokenstream.core.timeline import EMPTY, TEXT, TOOL_CALL
 from otel_tokenstream.live.events import EndEvent, Event, StallEvent, StartEvent, TokenEvent, about
 
 if TYPE_CHECKING:
@@ -94,6 +94,9 @@ class Telling:
                 self._runs[kind, field] = run = _Run(gate)
             self._torn = False
             passing = run.feed(text, bounded=self._redact is not None)
+        elif kind == TOOL_CALL and self._redact is not None and (kind, field) in self._runs:
+            # A piece of an older call is left out: it may be half of what the hook looks for.
+            self._runs[kind, field].shut()
         yield self._token(arrived, gap, wait, kind, chars, field, passing, reason)
 
     def stall(self, since: int, at: int, phase: str) -> Iterator[Event]:

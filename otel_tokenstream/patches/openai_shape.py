@@ -135,4 +135,4 @@ def get(thing: Any, name: str) -> Any:
 def count(thing: Any, name: str) -> int | None:
     """Read a field that is a count, None where it is none."""
     value = None if thing is None else get(thing, name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

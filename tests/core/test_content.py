@@ -339,6 +339,20 @@ def test_a_text_too_long_for_the_hook_costs_no_other_text(provider: ScriptedProv
     assert re.fullmatch(r"…\[\d+ bytes left out\]", rest)
 
 
+@pytest.mark.parametrize("hook", [mask, Redactor(mask, longest=32)])
+def test_of_tool_calls_that_come_by_turns_no_half_of_a_match_leaves(provider: ScriptedProvider, hook: Any) -> None:
+    """Events have the newest call's text: what they leave out of an older one may be the rest of an address."""
+    pieces = [
+        tool_call('{"to": "ann.b', name="send", call_id="call_1"),
+        tool_call('{"in": "Rome"}', name="look", call_id="call_2", index=1),
+        tool_call('ell@example.org"}'),
+    ]
+    with capture(capture_content="EVENT_ONLY", redact=hook) as captured:
+        ask(provider, pieces)
+
+    assert "ann.b" not in "".join(texts(captured))
+
+
 def test_a_message_may_name_its_author(provider: ScriptedProvider) -> None:
     """A name is a text like any other."""
     with capture(capture_content="SPAN_ONLY", redact=mask) as captured:

@@ -117,6 +117,23 @@ def test_a_loss_in_the_midst_of_an_address_lets_no_half_of_it_out(
         assert "org" not in seen.text
 
 
+@every_hook
+def test_of_tool_calls_that_come_by_turns_no_half_of_an_address_leaves(
+    provider: ScriptedProvider, hook: Callable[[str], str]
+) -> None:
+    """Tokens have the newest call's text, so what is left out of an older one may be the other half."""
+    pieces = [
+        tool_call('{"to": "ann.b', name="send", call_id="call_1"),
+        tool_call('{"in": "Rome"}', name="look", call_id="call_2", index=1),
+        tool_call('ell@example.org"}'),
+    ]
+    seen = Seen()
+    with capture(redact=hook), subscribe(seen):
+        streamed(provider, Script(pieces=pieces, gap=0))
+
+    assert "ann.b" not in "".join(token.text or "" for token in seen.tokens)
+
+
 def test_text_of_a_step_is_redacted_live() -> None:
     """Attributes of a step may quote the user; counts stay what they are."""
     with capture(redact=mask), TokenCollector() as collected, step("search", query=SECRET, k=3) as span:

@@ -95,6 +95,15 @@ async def test_cached_tokens_are_priced_as_such(
     assert point.value == pytest.approx(COST)
 
 
+async def test_a_count_below_zero_is_no_count(provider: ScriptedProvider, asking: Capture) -> None:
+    """A broken gateway's -1 stands on no span, and no counter is asked to go down."""
+    script = Script(pieces=["a"], gap=0.002, usage=Usage(input=-1, output=5))
+    await chunks_of(provider, "completion", script)
+
+    assert usage(only(asking)).get("input") is None
+    assert usage(only(asking))["output"] == 5
+
+
 async def test_a_model_without_a_price_has_no_cost(provider: ScriptedProvider, asking: Capture) -> None:
     """Nothing is invented, and no server asked for a price."""
     await drained(

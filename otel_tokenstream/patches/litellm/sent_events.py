@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _END = re.compile(rb"\r?\n\r?\n")
+_LONGEST_END = 4
 _LONGEST = 1 << 20
 
 
@@ -41,7 +42,9 @@ class SentEvents:
 
     def _events(self, chunk: bytes | bytearray) -> list[bytes]:
         """Return the data of the events that are complete now."""
-        *events, rest = _END.split(self._rest + chunk)
+        seen, rest = max(len(self._rest) - _LONGEST_END, 0), self._rest + chunk
+        # What was looked at is not once more: an event may be long, and come in very many pieces.
+        *events, rest = _END.split(rest) if _END.search(rest, seen) else [rest]
         self._rest = rest if len(rest) <= _LONGEST else b""
         return [
             b"\n".join(line[5:].lstrip() for line in event.splitlines() if line.startswith(b"data:"))

@@ -49,6 +49,8 @@ ALL = (*SAID, STOP, NAME, WHO, *NEVER)
 ANY = re.compile(r"canary-\w+-[0-9a-f]{2}")
 
 ENDINGS = ("natural", "http_error", "error_frame", "cut", "raises")
+# Where a stream breaks off in the midst of a canary there is no whole one to be found.
+WHOLE = ("natural", "http_error", "error_frame")
 
 
 class Receiver(ThreadingHTTPServer):
@@ -266,7 +268,7 @@ def test_a_hook_keeps_back_what_it_finds_in_all_that_is_sent(
     """With content on: in texts, arguments, names, ids, stop sequences, and who a call is for."""
     who = {"conversation_id": WHO.decode(), "user_id": WHO.decode(), "request_id": WHO.decode()}
     with exporting(receiver, capture_content="SPAN_AND_EVENT", redact=hook), correlate(operation=WHO.decode(), **who):
-        for ending in ENDINGS:
+        for ending in WHOLE if letters else ENDINGS:
             with suppress(Exception), step(WHO.decode(), question=PROMPT.decode(), passages=[RESULT.decode()]):
                 ASKS[ask](provider, ending, stream=stream, letters=letters)
     assert leaked(receiver) == set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from otel_tokenstream.core.current import leave, reset
 from otel_tokenstream.core.guard import guarded
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextvars import Token
     from types import TracebackType
 
@@ -40,6 +42,16 @@ def owner() -> Generation | None:
     owning = _owner.get()
     # Tasks that the creating call left behind have copied its context and outlive it.
     return owning.call if owning is not None and owning.active else None
+
+
+@contextmanager
+def disowned() -> Iterator[None]:
+    """Let calls made inside have no owner: whatever makes them is no part of the one that is being made."""
+    token = _owner.set(None)
+    try:
+        yield
+    finally:
+        reset(_owner, token)
 
 
 def reading(call: Generation) -> Context:

@@ -95,7 +95,9 @@ def test_interrupted_answer_is_kept_and_its_continuation_linked(provider: Script
         first, second = receiver.spans
     assert process.returncode == 0
     assert rest.rstrip().endswith("a lamp than a lens.")
-    assert [first["attributes"][signals.OUTCOME], second["attributes"][signals.OUTCOME]] == ["cancelled", "completed"]
+    # Where it hit the program between two reads, the stream was dropped.
+    assert first["attributes"][signals.OUTCOME] in ("cancelled", "abandoned")
+    assert second["attributes"][signals.OUTCOME] == "completed"
     assert (first["links"], second["links"]) == ([], [first["id"]])
     messages = json.loads(provider.log.settled(2)[1].body)["messages"]
     assert messages[1] == {"role": "assistant", "content": "A lighthouse is less "}

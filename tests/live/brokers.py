@@ -19,7 +19,7 @@ import pika
 import redis
 
 from otel_tokenstream.live.consumer import TokenConsumer
-from otel_tokenstream.live.rabbitmq import RabbitMQSink
+from otel_tokenstream.live.rabbitmq import RabbitMQSink, quiet
 from otel_tokenstream.live.redis import RedisSink
 from otel_tokenstream.live.wire import event_of, from_json
 
@@ -206,9 +206,10 @@ class RabbitMQ(Broker):
 
     def _answers(self) -> bool:
         try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()  # pika logs every failure as an error
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
             if self.url.startswith("amqp:"):
-                self.connection().close()
+                with quiet():  # pika logs every failure as an error
+                    self.connection().close()
         except (pika.exceptions.AMQPError, OSError):
             return False
         return True

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import litellm
 import pytest
+from litellm.integrations.custom_logger import CustomLogger
 from litellm_entries import QUESTION, at, attempts, drained, only, pieces
 
 from otel_tokenstream import signals
@@ -212,16 +213,39 @@ class Judged(litellm.CustomLLM):
 
 
 @both_ways
-async def test_what_a_programs_own_provider_asks_is_no_attempt(
+async def test_what_a_programs_own_provider_asks_are_calls_of_their_own(
     provider: ScriptedProvider, tokenstream: Capture, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """The call is to that provider, which answered it at once, whomever its code asked for that."""
+    """The call is to that provider, which answered it at once; whom its code asked has a span below."""
     judged = Judged(**at(provider, {"letters": LETTERS, "judge": LETTERS}))
     monkeypatch.setattr(litellm, "custom_provider_map", [{"provider": "judged", "custom_handler": judged}])
     await drained(getattr(litellm, name), model="judged/x", messages=QUESTION)
 
-    generation = only(tokenstream)
+    *asked, generation = tokenstream.generations
     assert len(provider.log.settled(2)) == 2
     assert signals.ATTEMPTS not in generation.attributes
     assert attempts(generation) == []
     assert generation.attributes[signals.PROVIDER_NAME] == "judged"
+    assert {each.span.parent.span_id for each in asked} == {generation.span.context.span_id}
+    assert [each.attributes[signals.PROVIDER_NAME] for each in asked] == ["deepseek"] * 2
+
+
+@pytest.mark.parametrize("name", ["completion", "acompletion"])
+async def test_what_a_callback_asks_before_the_call_returns_is_a_call_of_its_own(
+    provider: ScriptedProvider, tokenstream: Capture, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A judge of each prompt, say, that runs before litellm asks the provider."""
+    where = at(provider, {"letters": LETTERS, "judge": LETTERS})
+
+    class Judge(CustomLogger):
+        def log_pre_api_call(self, model: str, messages: object, kwargs: object) -> None:  # noqa: ARG002  # by name
+            if "judge" not in model:
+                litellm.completion("openai/judge", QUESTION, **where)
+
+    monkeypatch.setattr(litellm, "callbacks", [Judge()])
+    await drained(getattr(litellm, name), model="openai/letters", messages=QUESTION, **where)
+
+    *judged, generation = tokenstream.generations  # litellm runs it twice for an async call
+    assert {each.attributes[signals.REQUEST_MODEL] for each in judged} == {"judge"}
+    assert generation.attributes[signals.REQUEST_MODEL] == "letters"
+    assert attempts(generation) == []

@@ -41,12 +41,13 @@ async def test_litellms_own_callback_has_a_span_below_ours(
         except litellm.InternalServerError:
             assert fails
         for _ in range(500):
-            if any(span.name == "litellm_request" for span in captured.spans):
+            # litellm may still be telling of calls that other tests made.
+            below = [span for span in captured.spans if span.parent and span.name == "litellm_request"]
+            if below:
                 break
             await asyncio.sleep(0.01)
 
-    (ours,) = captured.generations
-    (own,) = (span for span in captured.spans if span.name == "litellm_request")
+    (ours,), (own,) = captured.generations, below
     assert own.parent.span_id == ours.span.context.span_id
     assert len(own.attributes) > 5
     assert "ended span" not in caplog.text

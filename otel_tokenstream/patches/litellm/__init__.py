@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_tokenstream.patches.litellm import (
     chat,
-    custom_providers,
     google,
     messages,
     other_loops,
     own_telemetry,
     pass_through,
+    programs_code,
     relayed,
     responses,
     router,
@@ -142,7 +142,7 @@ def table(telemetry: Telemetry) -> PatchTable:
             *patches,
             *router.patches(telemetry),
             *other_loops.patches(),
-            *custom_providers.patches(),
+            *programs_code.patches(),
             *own_telemetry.patches(),
             *pass_through.patches(telemetry),
         ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from otel_tokenstream.core.current import reset
 from otel_tokenstream.core.generation import Attempt, Generation, now
 from otel_tokenstream.core.guard import guarded
-from otel_tokenstream.core.ownership import owner
-from otel_tokenstream.patches.litellm import custom_providers
+from otel_tokenstream.core.ownership import disowned, owner
+from otel_tokenstream.fields.held import held
 from otel_tokenstream.patches.litellm.target import target_again
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextvars import Token
     from types import TracebackType
 
@@ -66,8 +67,15 @@ def aattempting(entry: Entry, original: Callable[..., Any]) -> Callable[..., Any
 
 @guarded
 def _trying(entry: Entry, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Trying | None:
-    call = None if custom_providers.are_answering() else owner()
+    call = owner()
     return None if call is None or not call.observed else _Trying(call, entry, args, kwargs)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Let calls made inside be the program's own, and no part of the one that litellm is making."""
+    with disowned(), held(_current, None):
+        yield
 
 
 def handled_error() -> BaseException | None:

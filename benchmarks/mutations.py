@@ -70,18 +70,23 @@ PATCHED = {
 FAULTS = ("reader", "fold", "attributes", "events", "recorder", "metrics")
 OTHERS = ("Router", "generate", "messages", "responses", "text_completion", "streamify", "Anthropic", "Gemini", "over")
 ENDINGS = "tests/endings/test_endings.py"
-# Cheapest first: most mutants do not get past the two entries that are most used.
-TESTS = (
-    (ENDINGS, "-k", f"litellm-no or engine-no or (async-no and {' and '.join(f'not {each}' for each in OTHERS)})"),
-    ("tests/core", "tests/patches/test_litellm_attempts.py", "tests/patches/test_dspy.py"),
-    (ENDINGS, "-k", " and ".join(f"not {fault}" for fault in FAULTS)),
-    (
-        *("tests/processes/test_stalls.py", "tests/processes/test_abandoned.py", "tests/processes/test_children.py"),
-        *("-k", "not hundred", "-m", "slow or not slow"),
+# The two entries that are most used, and all; with a fault in each of our hooks those that are run every time.
+USUAL = (ENDINGS, "-k", f"litellm-no or engine-no or (async-no and {' and '.join(f'not {each}' for each in OTHERS)})")
+EVERY = (ENDINGS, "-k", " and ".join(f"not {fault}" for fault in FAULTS))
+CORE = (
+    *(
+        f"tests/core/test_{name}.py"
+        for name in ("guard", "streams", "generation", "open_calls", "ownership", "forking")
     ),
-    ("tests/patches", "tests/programs", "tests/interop", "tests/live"),
-    (ENDINGS,),
+    *("tests/core/test_telemetry.py", "tests/patches/test_litellm_attempts.py", "tests/patches/test_dspy.py"),
 )
+PROCESSES = (
+    *("tests/processes/test_stalls.py", "tests/processes/test_abandoned.py", "tests/processes/test_children.py"),
+    *("-k", "not hundred", "-m", "slow or not slow"),
+)
+PATCHES = ("tests/patches", "tests/programs", "tests/interop", "tests/live")
+# Cheapest first.
+TESTS = {"core": (USUAL, CORE, EVERY, PROCESSES, PATCHES, (ENDINGS,)), "patches": (EVERY, PATCHES, CORE, (ENDINGS,))}
 LONGEST = 1_800  # seconds that tests may take which hang
 
 
@@ -218,26 +223,29 @@ def verdict(directory, tests, output):
     return failing
 
 
-def take_out(mutant, place):
+def take_out(mutant, place, stages):
     """Return the test that notices that a hook is missing, and how long that took."""
     began = time.monotonic()
+    part = "patches" if mutant.file.startswith("patches") else "core"
     with tempfile.TemporaryDirectory(dir=place) as name:
         directory, output = Path(name) / "copy", Path(name) / "output"
         shutil.copytree(ROOT, directory, ignore=shutil.ignore_patterns(".*", "__pycache__"))
         (directory / PACKAGE / mutant.file).write_text(mutant.source)
-        noticed = next(filter(None, (verdict(directory, tests, output) for tests in TESTS)), None)
+        noticed = next(filter(None, (verdict(directory, tests, output) for tests in TESTS[part][:stages])), None)
     return mutant, noticed, time.monotonic() - began
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="part of what is printed of a hook")
+    parser.add_argument("--after", type=int, default=0, help="hooks to pass over, of a run that was broken off")
+    parser.add_argument("--stages", type=int, default=9, help="how many stages of tests to run, cheapest first")
     parser.add_argument("--at-once", type=int, default=2)
     parser.add_argument("--list", action="store_true", help="print the hooks and take none out")
     arguments = parser.parse_args()
     found = [each for file, place in PLACES.items() for each in mutants(file, *place)]
     found += [each for file, names in PATCHED.items() for each in patched(file, names)]
-    found = [each for each in found if arguments.only in each.name]
+    found = [each for each in found if arguments.only in each.name][arguments.after :]
     if arguments.list:
         print(*(each.name for each in found), sep="\n")
         return
@@ -248,7 +256,7 @@ def main() -> None:
     survivors = []
     with tempfile.TemporaryDirectory() as place, get_context("fork").Pool(arguments.at_once) as pool:
         whole = Mutant("__init__.py", 1, 1, "nothing", (ROOT / PACKAGE / "__init__.py").read_text())
-        tried = pool.imap_unordered(partial(take_out, place=place), [whole, *found])
+        tried = pool.imap_unordered(partial(take_out, place=place, stages=arguments.stages), [*found, whole])
         for number, (mutant, noticed, took) in enumerate(tried, 1):
             print(f"{number:3}/{len(found) + 1} {mutant.name}", flush=True)
             print(f"        {noticed or 'NOT NOTICED'} ({took:.0f} s)", flush=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from calls import Pull, aletters, letters
+from opentelemetry.context import get_current, set_value
 
 from otel_tokenstream.core import open_calls
 from otel_tokenstream.core.streams import proxy
@@ -247,6 +248,38 @@ async def test_a_separate_iterator_is_measured_like_the_stream(ends: Ends) -> No
 
     assert ends.outcomes == ["completed", "completed"]
     assert [call.timeline.chunks for call in ends.calls] == [6, 6]
+
+
+def test_what_the_library_knows_at_the_end_of_a_separate_iterator_is_read(ends: Ends) -> None:
+    """The stream itself is asked, once, when what iterates it ends."""
+    stream, known = Separate(), []
+    list(ends.around(stream, known.append))
+
+    assert known == [stream]
+
+
+@pytest.mark.parametrize("error", [None, ConnectionError])
+async def test_outside_of_reads_nothing_of_ours_is_current(ends: Ends, error: type[Exception] | None) -> None:
+    """Neither between reads nor after the last one, however that ends, and nobody waits for the provider."""
+    before = get_current()
+
+    def opened() -> Any:
+        call = ends.call()
+        call.context = set_value("the call's", call)
+        return proxy(Pull("ab", error and error()), call, call.text)
+
+    def outside() -> bool:
+        return get_current() is before and not any(call.asked for call in open_calls.snapshot())
+
+    with suppress(ConnectionError):
+        for _ in opened():
+            assert outside()
+    assert outside()
+    with suppress(ConnectionError):
+        async for _ in opened():
+            assert outside()
+    assert outside()
+    assert len(ends.outcomes) == 2
 
 
 def test_leaving_a_separate_iterator_is_not_the_end_of_its_stream(ends: Ends) -> None:

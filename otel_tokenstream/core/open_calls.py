@@ -102,7 +102,6 @@ def _finish_all() -> None:
 
 def _forget_parents_calls() -> None:
     _open.clear()
-    _dropped.clear()
     _collecting.clear()
 
 

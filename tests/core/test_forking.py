@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 
 import pytest
 
@@ -58,3 +60,41 @@ def test_threads_that_fork_at_once_leave_no_lock_taken() -> None:
 
     assert done.stdout.strip() == "[0, 0] True", done.stderr
     assert not forking.under_way()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_inherits_no_lock_that_is_taken_and_forgets() -> None:
+    """A fork waits for whoever has the lock; parent and child have it free afterwards."""
+
+    class Thing:
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+            self.mine = True
+
+        def locks(self) -> list[threading.Lock]:
+            return [self.lock]
+
+        def forked(self) -> None:
+            self.mine = False
+
+    thing, taken = Thing(), threading.Event()
+    forking.look_after(thing)
+
+    def take() -> None:
+        with thing.lock:
+            taken.set()
+            until = time.monotonic() + 5
+            while not forking.under_way() and time.monotonic() < until:
+                time.sleep(0.001)
+
+    taker = threading.Thread(target=take)
+    taker.start()
+    taken.wait()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if thing.lock.acquire(timeout=1) and not thing.mine and not forking.under_way() else 1)
+    taker.join()
+
+    assert os.waitpid(child, 0)[1] == 0
+    assert thing.lock.acquire(timeout=1)
+    assert thing.mine

@@ -177,6 +177,48 @@ def test_a_forked_child_does_not_report_its_parents_streams(tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_what_the_collector_found_before_a_fork_is_its_parents(tmp_path: Path) -> None:
+    """Ends that were noted and not told yet are told once; and the child's own are not only noted."""
+    spans, done = spans_of(
+        """
+        from otel_tokenstream.core import open_calls
+        stream = opened(letters()); next(stream)
+        cycle = [stream]; cycle.append(cycle)
+        del stream, cycle
+        gc.collect()
+        open_calls._collecting.add(threading.get_ident())  # as where a collection forks
+        child = os.fork()
+        if child == 0:
+            mine = opened(letters()); next(mine); mine.close()
+            assert not open_calls.snapshot()
+            sys.exit(0)
+        open_calls._collecting.clear()
+        assert os.waitpid(child, 0)[1] == 0
+        print(child)
+        """,
+        tmp_path,
+    )
+
+    assert done.returncode == 0, done.stderr
+    child = int(done.stdout)
+    assert sorted((span["pid"] == child, span["outcome"]) for span in spans) == [(False, "abandoned"), (True, "closed")]
+
+
+def test_what_waits_is_flushed_at_exit_after_the_last_call_has_ended(tmp_path: Path) -> None:
+    """Open calls end first, so that what they leave behind is flushed too."""
+    _, done = spans_of(
+        """
+        from otel_tokenstream.core import open_calls
+        stream = opened(letters()); next(stream)
+        open_calls.arm(lambda: os.write(1, f"{len(open_calls.snapshot())} open".encode()))
+        """,
+        tmp_path,
+    )
+
+    assert done.stdout == "0 open", done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_reports_its_own_streams_and_faults(tmp_path: Path) -> None:
     """Instrumentation goes on in the child, counting from zero."""
     spans, done = spans_of(

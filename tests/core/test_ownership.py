@@ -15,7 +15,7 @@ from opentelemetry.context import attach, detach, set_value
 from otel_tokenstream import signals
 from otel_tokenstream.core import ownership
 from otel_tokenstream.core.generation import COMPLETED, Request
-from otel_tokenstream.core.ownership import Owning, owner
+from otel_tokenstream.core.ownership import Owning, disowned, owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,6 +35,21 @@ def test_calls_inside_the_creating_call_have_an_owner(ends: Ends) -> None:
         assert pool.submit(copy_context().run, owner).result() is call
     assert owner() is None
     call.end(COMPLETED)
+
+
+def test_an_owner_is_one_again_after_those_inside(ends: Ends) -> None:
+    """A creating call within a creating call, and code of the program's that the library runs in it."""
+    outer, inner = ends.call(), ends.call()
+
+    with Owning(outer):
+        with Owning(inner):
+            assert owner() is inner
+        assert owner() is outer
+        with disowned():
+            assert owner() is None
+        assert owner() is outer
+    outer.end(COMPLETED)
+    inner.end(COMPLETED)
 
 
 async def test_tasks_left_behind_by_a_creating_call_own_their_calls(ends: Ends) -> None:

@@ -156,6 +156,16 @@ def test_a_first_chunk_about_the_prompt_does_not_hide_who_answers(
     assert generation.attributes[signals.RESPONSE_MODEL] == "gpt-4o-2024"
 
 
+def test_a_stream_that_nobody_reads_yet_is_not_stalled(provider: ScriptedProvider) -> None:
+    """Whoever asked for it has the turn: no read waits for the provider."""
+    with capture(first_token_threshold=1e-6) as captured:
+        stream = litellm.completion(**arguments(provider, stream=True))
+        points = captured.metrics[signals.STREAM_STALLED]
+        assert [point.value for point in points] == [0] * len(points)
+        assert [point.value for point in captured.metrics[signals.STREAM_ACTIVE]] == [1]
+        list(stream)
+
+
 async def test_requests_are_those_of_the_uninstrumented_run(provider: ScriptedProvider) -> None:
     """The bytes and the header names on the wire are the same with and without us."""
 

@@ -246,6 +246,23 @@ def test_predictions_are_those_of_the_uninstrumented_run(provider: ScriptedProvi
 
 @pytest.mark.parametrize("status", [401, 429, 500])
 @pytest.mark.usefixtures("lm")
+async def test_provider_errors_reach_an_async_program_as_they_are(provider: ScriptedProvider, status: int) -> None:
+    """The same of a call that is awaited."""
+    provider.scripts["test"] = Script(ending="http_error", status=status)
+
+    async def ask() -> tuple[type[BaseException], str]:
+        with pytest.raises(Exception) as raised:  # noqa: PT011  # each engine has its own
+            await dspy.Predict("question -> answer").acall(question=QUESTION)
+        return type(raised.value), str(raised.value)
+
+    bare = await ask()
+    with capture() as captured:
+        assert await ask() == bare
+    assert {generation.outcome for generation in captured.generations} == {"failed"}
+
+
+@pytest.mark.parametrize("status", [401, 429, 500])
+@pytest.mark.usefixtures("lm")
 def test_provider_errors_reach_the_program_as_they_are(provider: ScriptedProvider, status: int) -> None:
     """Class and message are those without us; the generation and its modules say what failed."""
     provider.scripts["test"] = Script(ending="http_error", status=status)

@@ -341,6 +341,7 @@ def test_mocked_answers_are_spans_without_reported_usage(tokenstream: Capture) -
     assert [generation.outcome for generation in tokenstream.generations] == ["completed", "completed"]
     for generation in tokenstream.generations:
         assert generation.attributes.get(signals.USAGE_SOURCE) != "provider"
+        assert generation.attributes[signals.FINISH_REASON_SYNTHETIC] is True
 
 
 def test_a_cache_hit_says_so_and_used_nothing(provider: ScriptedProvider, tokenstream: Capture) -> None:

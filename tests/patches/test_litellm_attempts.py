@@ -232,7 +232,7 @@ async def test_what_a_programs_own_provider_asks_are_calls_of_their_own(
 
 @pytest.mark.parametrize("name", ["completion", "acompletion"])
 async def test_what_a_callback_asks_before_the_call_returns_is_a_call_of_its_own(
-    provider: ScriptedProvider, tokenstream: Capture, monkeypatch: pytest.MonkeyPatch, name: str
+    provider: ScriptedProvider, tokenstream: Capture, callbacks: list[object], name: str
 ) -> None:
     """A judge of each prompt, say, that runs before litellm asks the provider."""
     where = at(provider, {"letters": LETTERS, "judge": LETTERS})
@@ -242,7 +242,7 @@ async def test_what_a_callback_asks_before_the_call_returns_is_a_call_of_its_own
             if "judge" not in model:
                 litellm.completion("openai/judge", QUESTION, **where)
 
-    monkeypatch.setattr(litellm, "callbacks", [Judge()])
+    callbacks.append(Judge())
     await drained(getattr(litellm, name), model="openai/letters", messages=QUESTION, **where)
 
     *judged, generation = tokenstream.generations  # litellm runs it twice for an async call

@@ -15,24 +15,17 @@ opentelemetry = pytest.importorskip("litellm.integrations.opentelemetry")
 if TYPE_CHECKING:
     from otel_tokenstream.demo.provider import ScriptedProvider
 
-LISTS = (
-    *("callbacks", "input_callback", "success_callback", "failure_callback"),
-    *("_async_input_callback", "_async_success_callback", "_async_failure_callback"),
-)
-
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("fails", [False, True])
 async def test_litellms_own_callback_has_a_span_below_ours(
-    stream: bool, fails: bool, provider: ScriptedProvider, monkeypatch: Any, caplog: Any
+    stream: bool, fails: bool, provider: ScriptedProvider, callbacks: list[object], caplog: Any
 ) -> None:
     """Its attributes and status stand on its own span, and nothing is written on one of ours that has ended."""
     script = Script(ending="http_error", status=500) if fails else Script(pieces=["a", "b"])
     with capture() as captured:
         theirs = opentelemetry.OpenTelemetry(tracer_provider=captured.tracer_provider)
-        for kind in LISTS:  # litellm copies what is in the first one to the others
-            monkeypatch.setattr(litellm, kind, [])
-        litellm.callbacks.append(theirs)
+        callbacks.append(theirs)
         try:
             given = at(provider, {"test": script})
             answer = await litellm.acompletion("openai/test", QUESTION, stream=stream, max_retries=0, **given)

@@ -12,9 +12,10 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from opentelemetry.context import attach, detach
+from opentelemetry.context import attach
 
 from otel_tokenstream.core import streams
+from otel_tokenstream.core.current import leave
 from otel_tokenstream.core.generation import COMPLETED, Attempt, Generation, Request, now
 from otel_tokenstream.core.guard import fault, guarded
 from otel_tokenstream.core.streams import outcome_of
@@ -56,14 +57,11 @@ def _passing_through(telemetry: Telemetry, original: Callable[..., Any]) -> Call
         token = attach(call.context)
         try:
             response = await original(*args, **kwargs)
-        except GeneratorExit as error:  # in a foreign context: see ownership.Owning
-            call.end(outcome_of(error), error)
-            raise
         except BaseException as error:
-            detach(token)
+            leave(call.context, token, type(error))
             call.end(outcome_of(error), error)
             raise
-        detach(token)
+        leave(call.context, token, None)
         _handed_over(entry, call, response)
         return response
 

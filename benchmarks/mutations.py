@@ -54,6 +54,9 @@ PLACES = {
     "patches/litellm/calls.py": ("call _handed_over _broken_off", r"\.end\(|\.asked|settle"),
     "patches/litellm/attempts.py": ("__enter__ __exit__ gave", r"reset|_begin|_finish|del |source|\.set\("),
     "patches/litellm/ending.py": ("settle", r"source"),
+    "patches/litellm/pass_through.py": ("pass_through_request _handed_over", r"leave\(|\.end\(|\.asked|\.ended|settle"),
+    "patches/litellm/programs_code.py": ("run arun _awaited _set_apart", r"apart\("),
+    "patches/litellm/other_loops.py": ("within run_async_function", r"carry\(|attach\("),
     "patches/dspy/lm15.py": ("", r"\.end\(|\.asked|\.blocked\("),
 }
 # Lists and dictionaries of what is patched, by file: the functions or constants that hold them.
@@ -62,10 +65,18 @@ PATCHED = {
     "patches/litellm/router.py": "_CLASSES _ENTRIES patches",
     "patches/litellm/other_loops.py": "_MODULES",
     "patches/litellm/pass_through.py": "patches",
+    "patches/litellm/programs_code.py": "_LOGGING patches",
+    "patches/litellm/own_telemetry.py": "patches",
     "patches/dspy/__init__.py": "table",
     "patches/dspy/lm15.py": "patches",
     "patches/dspy/modules.py": "patches",
     "patches/dspy/adapters.py": "patches",
+    "patches/dspy/tools.py": "patches",
+    "patches/dspy/retrievers.py": "_PLACES patches",
+    "patches/dspy/threads.py": "patches",
+    "patches/dspy/litellm_calls.py": "patches",
+    "patches/dspy/opening_usage.py": "patches",
+    "patches/dspy/runs.py": "_OPTIMIZERS patches",
 }
 FAULTS = ("reader", "fold", "attributes", "events", "recorder", "metrics")
 OTHERS = ("Router", "generate", "messages", "responses", "text_completion", "streamify", "Anthropic", "Gemini", "over")
@@ -185,6 +196,9 @@ def patched(file, names):
     for top in ast.parse(source).body:
         named = getattr(top, "name", None) or getattr(next(iter(getattr(top, "targets", ())), None), "id", None)
         if named in names.split():
+            value = getattr(top, "value", None)
+            strings = value.elts if isinstance(value, ast.Tuple) else ()
+            yield from (without(each, each) for each in strings if isinstance(each, ast.Constant))
             yield from visit(top)
 
 

@@ -1,15 +1,28 @@
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
 
+from otel_tokenstream.core import open_calls
 from otel_tokenstream.demo.provider import ScriptedProvider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from browser import Browser
+
+
+@pytest.fixture(autouse=True)
+def every_call_ends() -> Iterator[None]:
+    """A call that a test leaves open is counted by those after it."""
+    before = open_calls.snapshot()
+    yield
+    if any(call not in before for call in open_calls.snapshot()):
+        gc.collect()
+        open_calls.finish_dropped()
+    assert [call for call in open_calls.snapshot() if call not in before] == []
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ from otel_tokenstream.patches.litellm import bedrock, wire
 from otel_tokenstream.patches.litellm.json_object import parsed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from otel_tokenstream.core.generation import Generation
 
 pytest.importorskip("botocore", reason="it knows the frames")
@@ -82,8 +84,10 @@ ANSWERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def call() -> Generation:
-    return Ends().call()
+def call() -> Iterator[Generation]:
+    started = Ends().call()
+    yield started
+    started.end("completed")
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -96,8 +96,14 @@ PROCESSES = (
     *("-k", "not hundred", "-m", "slow or not slow"),
 )
 PATCHES = ("tests/patches", "tests/programs", "tests/interop", "tests/live")
-# Files whose tests stand with another one's.
-OWN = {"recorder.py": "telemetry.py", "current.py": "ownership.py"}
+# Files whose tests stand elsewhere than in one of the same name, by path or folder.
+OWN = {
+    "core/recorder.py": "core/test_telemetry.py",
+    "core/current.py": "core/test_ownership.py",
+    "patches/litellm/pass_through.py": "patches/test_litellm_pass_through.py patches/test_litellm_proxy*.py",
+    "patches/litellm": "versions/test_places.py patches/test_litellm*.py patches/test_bedrock.py",
+    "patches/dspy": "versions/test_places.py patches/test_dspy.py programs",
+}
 # Cheapest first.
 TESTS = {"core": (USUAL, CORE, EVERY, PROCESSES, PATCHES, (ENDINGS,)), "patches": (EVERY, PATCHES, CORE, (ENDINGS,))}
 LONGEST = 1_800  # seconds that tests may take which hang
@@ -164,12 +170,9 @@ def patched(file, names):
     for line in source.encode().splitlines(keepends=True):
         offsets.append(offsets[-1] + len(line))
 
-    def without(node, until, instead=b""):
+    def without(node, until, instead):
         first, last = offsets[node.lineno - 1] + node.col_offset, offsets[until.end_lineno - 1] + until.end_col_offset
-        code, rest = source.encode(), b""
-        if not instead:
-            rest = code[last:].lstrip()
-            last += len(code[last:]) - len(rest) + rest.startswith(b",")
+        code = source.encode()
         text = ast.get_source_segment(source, node).splitlines()
         return Mutant(
             *(file, node.lineno, until.end_lineno),
@@ -181,12 +184,12 @@ def patched(file, names):
         if isinstance(node, ast.Yield):
             yield without(node, node, b"yield from ()")
         elif isinstance(node, ast.Dict):
-            yield from map(without, node.keys, node.values)
+            yield from (without(*each, b"**{}") for each in zip(node.keys, node.values, strict=True))
         elif isinstance(node, (ast.List, ast.Tuple)) and any(
             isinstance(each, (ast.Call, ast.Starred, ast.Tuple)) for each in node.elts
         ):
             for each in node.elts:
-                yield without(each, each)
+                yield without(each, each, b"*()")
                 if not isinstance(each, ast.Tuple):
                     yield from visit(each)
         else:
@@ -198,7 +201,7 @@ def patched(file, names):
         if named in names.split():
             value = getattr(top, "value", None)
             strings = value.elts if isinstance(value, ast.Tuple) else ()
-            yield from (without(each, each) for each in strings if isinstance(each, ast.Constant))
+            yield from (without(each, each, b"*()") for each in strings if isinstance(each, ast.Constant))
             yield from visit(top)
 
 
@@ -243,9 +246,11 @@ def verdict(directory, tests, output):
 
 def stages_of(mutant):
     """Return the tests to run, the file's own ones first."""
-    part, _, name = mutant.file.rpartition("/")
-    own = f"tests/core/test_{OWN.get(name, name)}"
-    return ((own,), *TESTS["core"]) if part == "core" else TESTS["patches" if part else "core"]
+    folder, _, name = mutant.file.rpartition("/")
+    own = OWN.get(mutant.file) or OWN.get(folder) or f"{folder}/test_{name}"
+    tests = ROOT / "tests"
+    found = (str(path.relative_to(ROOT)) for each in own.split() for path in sorted(tests.glob(each)))
+    return tuple(found), *TESTS[folder.split("/")[0]]
 
 
 def take_out(mutant, place, stages):
@@ -279,7 +284,7 @@ def main() -> None:
 
     survivors = []
     with tempfile.TemporaryDirectory() as place, get_context("fork").Pool(arguments.at_once) as pool:
-        whole = Mutant("__init__.py", 1, 1, "nothing", (ROOT / PACKAGE / "__init__.py").read_text())
+        whole = Mutant("core/streams.py", 1, 1, "nothing", (ROOT / PACKAGE / "core/streams.py").read_text())
         tried = pool.imap_unordered(partial(take_out, place=place, stages=arguments.stages), [*found, whole])
         for number, (mutant, noticed, took) in enumerate(tried, 1):
             print(f"{number:3}/{len(found) + 1} {mutant.name}", flush=True)

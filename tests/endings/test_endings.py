@@ -86,6 +86,8 @@ class Run:
     chunks: int
     error: Failure | None
     released: bool
+    waiting: bool
+    """Whether a read counted as under way while the caller made none."""
 
 
 def run(ending: Ending, entry: Entry, provider: ScriptedProvider, loop: Any, *, within: float) -> Run:
@@ -93,22 +95,34 @@ def run(ending: Ending, entry: Entry, provider: ScriptedProvider, loop: Any, *, 
     provider.reset()
     provider.scripts[entry.model] = entry.script(ending.script)
     given: list[Any] = []
+    waiting: list[bool] = []
+    open_stream = entry.opener(provider, ending.timeout)
+
+    def at_rest(result: Any) -> Any:
+        waiting.extend(call.asked > 0 for call in open_calls.snapshot())
+        return result
+
+    def opened() -> Any:
+        return at_rest(open_stream())
+
+    async def aopened() -> Any:
+        return at_rest(await open_stream())
 
     def seen(chunk: Any) -> int:
-        given.append(chunk)
+        given.append(at_rest(chunk))
         return 2 if LAST in said(chunk) else 1
 
     def leave() -> tuple[Failure | None, bool]:
         failure = None
         try:
-            ending.leave["sync"](entry.opener(provider, ending.timeout), seen)
+            ending.leave["sync"](opened, seen)
         except Exception as error:  # noqa: BLE001  # compared with the bare run's
             failure = _failure(error)
         return failure, _released(provider, within)
 
     async def aleave() -> tuple[Failure | None, bool]:
         # In a task of its own, because DSPy's streams cancel the one that leaves them early.
-        task = asyncio.create_task(ending.leave["async"](entry.opener(provider, ending.timeout), seen))
+        task = asyncio.create_task(ending.leave["async"](aopened, seen))
         await asyncio.wait([task])
         try:
             failure = task.exception() and _failure(task.exception())
@@ -130,7 +144,7 @@ def run(ending: Ending, entry: Entry, provider: ScriptedProvider, loop: Any, *, 
     chunks = len(given)
     if given and isinstance(given[0], bytes):
         given = [b"".join(given)]  # how bytes are cut is the network's doing
-    return Run([said(chunk) for chunk in given], chunks, error, released)
+    return Run([said(chunk) for chunk in given], chunks, error, released, any(waiting))
 
 
 def _failure(error: BaseException) -> Failure:
@@ -228,5 +242,7 @@ def test_ending(
     if fault in ("no fault", "the span's events", "the metrics") and not entry.relayed:
         assert told[signals.CHUNKS] == ours.chunks
         assert (signals.TIME_TO_FIRST_CHUNK in told) is bool(ours.chunks)
+    if fault == "no fault" and not entry.relayed:
+        assert not ours.waiting
     if fault == "no fault" and ours.chunks:
         assert sum(event.attributes.get(signals.AT_COUNT, 1) for event in generation.tokens) == told[signals.CHUNKS]

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from otel_tokenstream.demo.provider import ScriptedProvider
 
-pytestmark = pytest.mark.slow
 
 CLAUDE, GEMINI, BEDROCK = "claude-sonnet-4-5", "gemini-2.5-flash", "anthropic.claude-sonnet-4-5-20250929-v1:0"
 KEY = "sk-1234567890abcdef1234567890abcdef"

@@ -30,6 +30,7 @@ _OPTIMIZERS = (
     ("knn_fewshot", "KNNFewShot"),
     ("mipro_optimizer_v2", "MIPROv2"),
     ("random_search", "BootstrapFewShotWithRandomSearch"),
+    ("reanchor.reanchor", "ReAnchor"),
     ("signature_opt", "SignatureOptimizer"),
     ("simba", "SIMBA"),
     ("teleprompt_optuna", "BootstrapFewShotWithOptuna"),

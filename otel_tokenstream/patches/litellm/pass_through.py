@@ -125,7 +125,7 @@ def _handed_over(entry: Entry, call: Generation, response: Any) -> None:
         answer = parsed(getattr(response, "body", None)) if call.observed and status < 400 else None
         if answer is not None:
             entry.read_answer(call, answer)
-            settle(call, answer)
+            settle(call, response)
     except Exception as problem:  # noqa: BLE001  # ours, not the user's
         fault("a pass-through response", problem)
     call.end(COMPLETED)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import litellm
@@ -94,11 +96,11 @@ def test_very_many_attempts_keep_the_first_and_the_last(provider: ScriptedProvid
 # --- Router ------------------------------------------------------------------------------------
 
 
-def router(provider: ScriptedProvider, **models: Script | list[Script]) -> litellm.Router:
+def router(provider: ScriptedProvider, company: str = "deepseek", **models: Script | list[Script]) -> litellm.Router:
     """A group of one deployment for each model; where one fails, the group ``letters`` answers."""
     where = at(provider, {**models, "letters": LETTERS})
     deployments = [
-        {"model_name": f"{model}-group", "litellm_params": {"model": f"deepseek/{model}", **where}}
+        {"model_name": f"{model}-group", "litellm_params": {"model": f"{company}/{model}", **where}}
         for model in (*models, "letters")
     ]
     fallbacks = [{f"{model}-group": ["letters-group"]} for model in models]
@@ -138,25 +140,53 @@ async def test_a_routers_text_completion_is_one_span(provider: ScriptedProvider,
     assert pieces(only(tokenstream)) == [("text", 1), ("text", 2)]
 
 
+CONTENTS = {"contents": [{"parts": [{"text": "Tides?"}]}]}
+
+
+RESPONSES = ("deepseek", {"input": "Tides?", "stream": True}, "chat letters-group")
+GENERATE_CONTENT = ("gemini", CONTENTS, "generate_content letters-group")
+
+
 @pytest.mark.parametrize(
-    ("name", "asked", "expected"),
+    ("name", "about"),
     [
-        ("responses", {"input": "Tides?", "stream": True}, "chat letters-group"),
-        ("generate_content", {"contents": [{"parts": [{"text": "Tides?"}]}]}, "generate_content letters-group"),
+        ("responses", RESPONSES),
+        ("aresponses", RESPONSES),
+        ("generate_content", GENERATE_CONTENT),
+        ("agenerate_content", GENERATE_CONTENT),
+        ("generate_content_stream", GENERATE_CONTENT),
+        ("agenerate_content_stream", GENERATE_CONTENT),
     ],
 )
-def test_a_sync_routers_other_apis_have_the_groups_name(
-    provider: ScriptedProvider, tokenstream: Capture, name: str, asked: dict[str, Any], expected: str
+async def test_a_routers_other_apis_have_the_groups_name(
+    provider: ScriptedProvider, tokenstream: Capture, name: str, about: tuple[str, dict[str, Any], str]
 ) -> None:
     """They take another way through the router, without retries: the model is what was asked for there too."""
     pytest.importorskip("mcp", reason="litellm's responses import it")
-    result = getattr(router(provider), name)(model="letters-group", **asked)
-    if "stream" in asked:
-        list(result)
+    company, asked, expected = about
+    result = getattr(router(provider, company), name)(model="letters-group", **asked)
+    streamed = "stream" in name or "stream" in asked
+    if name.startswith("a"):
+        result = await result
+        assert not streamed or [chunk async for chunk in result]
+    else:
+        assert not streamed or list(result)
 
-    assert only(tokenstream).name == expected
-    assert only(tokenstream).attributes[signals.PROVIDER_NAME] == "deepseek"
-    assert only(tokenstream).outcome == "completed"
+    generation = only(tokenstream)
+    assert (generation.name, generation.outcome) == (expected, "completed")
+    assert generation.attributes.get(signals.REQUEST_STREAM, False) is streamed
+
+
+async def test_a_sync_router_in_a_running_loop_keeps_the_callers_trace(
+    provider: ScriptedProvider, tokenstream: Capture
+) -> None:
+    """litellm works in a thread of its own then, which knows of no span."""
+    with tokenstream.tracer_provider.get_tracer("program").start_as_current_span("program") as program:
+        list(router(provider).completion("letters-group", QUESTION, stream=True))
+
+    parent = only(tokenstream).span.parent
+    assert parent is not None
+    assert parent.span_id == program.get_span_context().span_id
 
 
 async def test_a_routers_embeddings_are_no_generation(provider: ScriptedProvider, tokenstream: Capture) -> None:
@@ -230,22 +260,72 @@ async def test_what_a_programs_own_provider_asks_are_calls_of_their_own(
     assert [each.attributes[signals.PROVIDER_NAME] for each in asked] == ["deepseek"] * 2
 
 
-@pytest.mark.parametrize("name", ["completion", "acompletion"])
-async def test_what_a_callback_asks_before_the_call_returns_is_a_call_of_its_own(
-    provider: ScriptedProvider, tokenstream: Capture, callbacks: list[object], name: str
+class Judge(CustomLogger):
+    """A callback that has a model look at each prompt, answer or error."""
+
+    def __init__(self, when: str, **where: Any) -> None:
+        super().__init__()
+        self._when = when
+        self._where = where
+
+    def _asks(self, when: str, kwargs: dict[str, Any]) -> bool:
+        return when == self._when and kwargs["model"] != "judge"
+
+    def _ask(self, when: str, kwargs: dict[str, Any]) -> None:
+        if self._asks(when, kwargs):
+            litellm.completion("openai/judge", QUESTION, **self._where)
+
+    def log_pre_api_call(self, model: str, messages: object, kwargs: dict[str, Any]) -> None:  # noqa: ARG002
+        self._ask("before", kwargs)
+
+    def log_post_api_call(self, kwargs: dict[str, Any], *_: object, **__: object) -> None:
+        self._ask("after", kwargs)
+
+    def log_failure_event(self, kwargs: dict[str, Any], *_: object, **__: object) -> None:
+        self._ask("failed", kwargs)
+
+    async def async_log_failure_event(self, kwargs: dict[str, Any], *_: object, **__: object) -> None:
+        if self._asks("failed, async", kwargs):
+            await litellm.acompletion("openai/judge", QUESTION, **self._where)
+
+
+@pytest.mark.parametrize(
+    ("name", "when"),
+    [
+        ("completion", "before"),
+        ("acompletion", "before"),
+        ("completion", "after"),
+        ("acompletion", "after"),
+        ("completion", "failed"),
+        ("acompletion", "failed, async"),
+    ],
+)
+async def test_what_a_callback_asks_is_a_call_of_its_own(
+    provider: ScriptedProvider, tokenstream: Capture, callbacks: list[object], name: str, when: str
 ) -> None:
-    """A judge of each prompt, say, that runs before litellm asks the provider."""
-    where = at(provider, {"letters": LETTERS, "judge": LETTERS})
+    """litellm runs it within the call, or beside it."""
+    model = "broken" if "failed" in when else "letters"
+    where = at(provider, {"letters": LETTERS, "judge": LETTERS, "broken": Script(ending="http_error", status=400)})
+    callbacks.append(Judge(when, **where))
+    with suppress(litellm.BadRequestError):
+        await drained(getattr(litellm, name), model=f"openai/{model}", messages=QUESTION, **where)
+    while len(provider.log.exchanges()) < 2:
+        await asyncio.sleep(0.01)
+    await asyncio.to_thread(provider.log.settled, 2)
+    while len(tokenstream.generations) < len(provider.log.exchanges()):  # litellm may run it twice for an async call
+        await asyncio.sleep(0.01)
 
-    class Judge(CustomLogger):
-        def log_pre_api_call(self, model: str, messages: object, kwargs: object) -> None:  # noqa: ARG002  # by name
-            if "judge" not in model:
-                litellm.completion("openai/judge", QUESTION, **where)
+    asked = [generation.attributes[signals.REQUEST_MODEL] for generation in tokenstream.generations]
+    assert sorted(asked) == sorted([model, *["judge"] * (len(asked) - 1)])
+    assert not any(map(attempts, tokenstream.generations))
 
-    callbacks.append(Judge())
-    await drained(getattr(litellm, name), model="openai/letters", messages=QUESTION, **where)
 
-    *judged, generation = tokenstream.generations  # litellm runs it twice for an async call
-    assert {each.attributes[signals.REQUEST_MODEL] for each in judged} == {"judge"}
-    assert generation.attributes[signals.REQUEST_MODEL] == "letters"
-    assert attempts(generation) == []
+async def test_a_sync_call_that_litellm_makes_on_a_loop_of_its_own_is_one_span(
+    provider: ScriptedProvider, tokenstream: Capture
+) -> None:
+    """A search in files that litellm stands in for, asked for where a loop is running: it takes another thread."""
+    where = at(provider, {"letters": LETTERS})
+    tools = [{"type": "file_search", "vector_store_ids": ["notes"]}]
+    litellm.responses(model="deepseek/letters", input="Tides?", tools=tools, **where)
+
+    assert only(tokenstream).attributes[signals.REQUEST_MODEL] == "letters"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import dspy
@@ -195,6 +197,34 @@ def test_dspys_own_retrievers_have_a_span_each(captured: Capture) -> None:
         ("Embeddings", 2),
         ("Retrieve", 2),
     ]
+
+
+class Passages(BaseHTTPRequestHandler):
+    """A ColBERTv2 server."""
+
+    def do_GET(self) -> None:
+        answer = json.dumps({"topk": [{"text": passage, "pid": 1, "score": 0.5} for passage in CORPUS]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_server_of_passages_has_a_span(captured: Capture) -> None:
+    """By DSPy's client for it; the number of passages may be given by position."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Passages) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = dspy.ColBERTv2(url=f"http://127.0.0.1:{server.server_port}/api")("Why blue?", 2)
+        server.shutdown()
+
+    assert len(found) == 2
+    (span,) = spans(captured, "retrieval")
+    assert span.attributes is not None
+    assert span.attributes[signals.DSPY_MODULE] == "ColBERTv2"
+    assert span.attributes[signals.RETRIEVAL_TOP_K] == 2
 
 
 def test_a_retriever_that_asks_another_is_one_retrieval(captured: Capture) -> None:

@@ -58,7 +58,7 @@ def _call(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..., A
 @guarded
 def _about(telemetry: Telemetry, retriever: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     about: dict[str, Any] = {signals.OPERATION_NAME: "retrieval", signals.DSPY_MODULE: type(retriever).__name__}
-    k = kwargs.get("k") or getattr(retriever, "k", None)
+    k = kwargs.get("k", args[1] if len(args) > 1 else None) or getattr(retriever, "k", None)
     if isinstance(k, int):
         about[signals.RETRIEVAL_TOP_K] = k
     if telemetry.settings.content_on_spans:

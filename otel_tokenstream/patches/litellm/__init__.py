@@ -107,7 +107,11 @@ _FUNCTIONS = (
                 True,
                 _MESSAGES.format(folder),
                 "anthropic_messages",
-                (("litellm.messages.dispatch", "_PYTHON_AMESSAGES"), _litellm("anthropic_messages")),
+                (
+                    ("litellm.messages.dispatch", "_PYTHON_AMESSAGES"),
+                    ("litellm.anthropic_interface.messages", "_async_anthropic_messages"),
+                    _litellm("anthropic_messages"),
+                ),
             ),
             _Function(
                 messages.ENTRY,
@@ -117,6 +121,7 @@ _FUNCTIONS = (
                 (
                     ("litellm.messages.dispatch", "_PYTHON_MESSAGES"),
                     ("litellm.anthropic_interface.messages", "_sync_anthropic_messages"),
+                    _litellm("anthropic_messages_handler"),
                 ),
                 bare=True,
             ),

@@ -28,15 +28,17 @@ class GapCounts:
         """Count gaps, in ns."""
         octaves = self._octaves
         for gap in gaps:
-            units = (gap * _SCALE) >> _SHIFT
-            exponent = units.bit_length() - 7
-            if exponent < 0:
+            units = gap * _SCALE >> _SHIFT
+            if units < 128:
                 exponent = 0
+            else:
+                exponent = units.bit_length() - 7
+                units >>= exponent
             try:
-                octaves[exponent][units >> exponent] += 1
+                octaves[exponent][units] += 1
             except KeyError:
                 octaves[exponent] = array("I", _NO_GAPS)
-                octaves[exponent][units >> exponent] = 1
+                octaves[exponent][units] = 1
 
     def by_bucket(self) -> dict[int, int]:
         """Return the counts of the buckets that have any, shortest gaps first."""

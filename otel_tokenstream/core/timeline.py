@@ -242,8 +242,8 @@ class Timeline:
         chunks, many = self.chunks, len(waits)
         gaps = list(map(sub, arrived, [self.last_arrived, *arrived]))
         self._gaps.add(gaps)
-        self.wait_total += sum(waits)
-        largest = max(gaps)
+        waited, largest = sum(waits), max(gaps)
+        self.wait_total += waited
         if largest > self.gap_max:
             self.gap_max = largest
         noted = min(self.wait_max, self._stall_threshold - 1)
@@ -254,19 +254,23 @@ class Timeline:
         at = 0
         while at < many:
             current, room = self._current()
-            if room > 0 and current.kind == TEXT and current.field is None:
-                part = slice(at, at + room)
-                current.gap = max(current.gap, *gaps[part])
-                current.wait += sum(waits[part])
-                current.chars += sum(chars[part])
-                current.count += len(waits[part])
-                at += room
-            else:
+            if room <= 0 or current.kind != TEXT or current.field is not None:
                 event = TokenEvent(arrived[at], gaps[at], chunks + at, waits[at], chars[at], 1, TEXT, None)
                 self.events.append(event)
                 if len(self.events) > self._budget:
                     self._merge_neighbours()
                 at += 1
+                continue
+            if room < many or at:  # most runs go into one event as they are
+                part = slice(at, at + room)
+                largest, waited, of_event = max(gaps[part]), sum(waits[part]), chars[part]
+            else:
+                of_event = chars
+            current.gap = max(current.gap, largest)
+            current.wait += waited
+            current.chars += sum(of_event)
+            current.count += len(of_event)
+            at += room
         if self._next_offset < chunks + many:
             self._keep_offsets(arrived)
         self.chunks = chunks + many

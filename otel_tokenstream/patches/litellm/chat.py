@@ -34,7 +34,7 @@ def reader(call: Generation) -> Reader:
         nonlocal started, run
         if started:
             try:
-                (model,) = chunk.__dict__["choices"]
+                (model,) = chunk.choices
                 choice = model.__pydantic_extra__
                 delta = choice["delta"]
                 said = delta.__pydantic_extra__

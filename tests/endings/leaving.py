@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from entries import finished
 
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     Open = Callable[[], Any]
-    Seen = Callable[[Any], int]  # returns 2 for the last piece, at which callers leave
+
+    class Seen(Protocol):
+        """Returns 2 for the last piece, at which callers leave."""
+
+        requests: Callable[[], list[Any]]  # what the provider was asked so far
+
+        def __call__(self, chunk: Any, /) -> int: ...
 
 
 class CallersOwn(Exception):  # noqa: N818  # nobody's error but the caller's
@@ -169,6 +175,8 @@ def cancelled(when: Callable[[Any, int], bool], waiting: Callable[[], Awaitable[
             await asyncio.sleep(0.05)  # in the call itself: the provider sends no headers
         else:
             await reached.wait()
+            while not seen.requests():  # a program that stands in between asks later
+                await asyncio.sleep(0.01)
             await asyncio.sleep(0.01)
         task.cancel()
         await task

@@ -112,6 +112,8 @@ def run(ending: Ending, entry: Entry, provider: ScriptedProvider, loop: Any, *, 
         given.append(at_rest(chunk))
         return 2 if LAST in said(chunk) else 1
 
+    seen.requests = provider.log.exchanges
+
     def leave() -> tuple[Failure | None, bool]:
         failure = None
         try:

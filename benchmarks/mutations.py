@@ -37,7 +37,7 @@ PLACES = {
     ),
     "core/generation.py": (
         "__init__ end _close_timeline blocked",
-        r"open_calls|self\.(ended|asked|outcome|error_type|_last_read|_block)\b|_close_timeline|finish|_fold|\.close\(|\.blocked\(",
+        r"open_calls|self\.(ended|asked|outcome|error_type|source|_last_read|_block)\b|_close_timeline|finish|_fold|\.close\(|\.blocked\(",
     ),
     "core/open_calls.py": (
         " add postponed finish_dropped arm _finish_all _forget_parents_calls _note_collection",

@@ -304,6 +304,7 @@ class Generation:
     def end(self, outcome: str, error: BaseException | None = None, at: int = 0) -> None:
         """End the call once; ``at`` is when it ended, if that was not now."""
         at = at or now()
+        self.source = None  # contexts outlive a call, and this may be what holds a connection open
         if self.ended or guarded(open_calls.postponed)(self, outcome, error, at) or not open_calls.remove(self):
             return
         self.ended = at

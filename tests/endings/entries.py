@@ -42,6 +42,8 @@ class Entry:
     """What becomes of a row's script, where an answer has to have a form of its own."""
     relayed: bool = False
     """Whether a program stands between the library's stream and the caller, with chunks and errors of its own."""
+    ends_well: bool = False
+    """Whether litellm ends the stream as if all were well when the one below has failed."""
     error_type: str = Script().error_type
     """What an error is called that comes as content, and raises nothing."""
     usual: bool = False

@@ -141,6 +141,7 @@ OTHERS = (
         False,
         _opener("anthropic.messages.create", model="groq/test", **_MESSAGES),
         closes=True,
+        ends_well=True,
         error_type="incomplete",
     ),
     _bytes(

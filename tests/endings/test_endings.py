@@ -226,6 +226,8 @@ def test_ending(
 
     (generation,) = captured.generations
     outcome, told = ending.expected(entry), generation.attributes
+    if entry.ends_well and ours.error is None and outcome == "failed" and fault in NOT_EVERYWHERE:
+        outcome = "completed"  # the stream below is what is not looked at then
     failed = outcome == "failed"
     assert generation.outcome == outcome
     assert (generation.span.status.status_code is StatusCode.ERROR) is failed

@@ -19,7 +19,7 @@ _BROKEN_OFF = "incomplete"
 
 def settle(call: Generation, answer: Any) -> None:
     """Complete a call from its ended stream or plain answer."""
-    stream, call.source = chat_stream(call.source) or answer, None
+    stream = chat_stream(call.source) or answer
     if call.cache_hit or _is_cached(answer):
         # The provider was not asked: what the answer says of usage was another call's.
         call.cache_hit, call.usage, call.cost_usd = True, None, None

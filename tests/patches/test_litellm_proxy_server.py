@@ -155,7 +155,7 @@ def served(running_provider: ScriptedProvider, tmp_path_factory: pytest.TempPath
 async def proxy(served: tuple[str, Path], provider: ScriptedProvider) -> AsyncIterator[Proxy]:
     address, spans = served
     spans.write_text("")
-    provider.scripts |= dict.fromkeys(MODELS, Script(pieces=list("abcdefgh"), first_piece=0.4, gap=0.05))
+    provider.scripts |= dict.fromkeys(MODELS, Script(pieces=list("abcdefgh"), first_piece=0.4, gap=0.1))
     proxy = Proxy(address, spans)
     async with proxy.client:
         yield proxy
@@ -219,7 +219,7 @@ async def test_a_stream_through_the_proxy_is_one_span(proxy: Proxy, provider: Sc
     assert (span["name"], attributes[signals.OUTCOME]) == (name, "completed")
     assert attributes[signals.FINISH_REASONS] in (["stop"], ["end_turn"], ["STOP"])
     assert attributes[signals.USAGE_OUTPUT_TOKENS] == 8
-    assert attributes[signals.CHUNKS] > 2  # of bytes, which a busy machine reads together
+    assert attributes[signals.CHUNKS] >= 8
     assert attributes[signals.SERVER_PORT] == provider.port
     assert attributes[signals.WAIT_TOTAL_MS] > 200
     assert attributes[signals.TEAM] == "billing"

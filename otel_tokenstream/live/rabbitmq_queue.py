@@ -45,8 +45,11 @@ class RabbitMQQueue:
 
     def acknowledge(self, tags: list[int]) -> None:
         with quiet():
-            for tag in tags:
+            # Its end first: where only some get through, the stream has no end when it is read again.
+            for tag in reversed(tags):
                 self._channel.basic_ack(tag)
+            # Acknowledgements are not answered; this is, after them.
+            self._channel.basic_qos()
 
     def close(self) -> None:
         connection, self._connection, self._read = self._connection, None, []

@@ -1,14 +1,25 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as StillWaitingError
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
+import pika
 import pytest
 import unreal
 from brokers import RabbitMQ, Route
+from pika.frame import decode_frame
+
+from otel_tokenstream.live.events import EndEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from otel_tokenstream.live.consumer import TokenConsumer
 
 
 @pytest.fixture
@@ -87,3 +98,82 @@ def test_a_batch_that_breaks_off_is_sent_to_its_end(route: Route) -> None:
     with route.consumer() as consumer:
         assert unreal.texts(consumer, 2) == ["first", "second"]
     assert (sink.published, sink.lost) == (len(unreal.stream("first")) + len(unreal.stream("second")), 0)
+
+
+def until_the_end(consumer: TokenConsumer) -> str:
+    """Consume to the first end, which is not settled yet, and return its stream's text."""
+    while not isinstance(event := consumer.consume_one(20), EndEvent):
+        assert event is not None
+    return consumer.text(event.stream_id)
+
+
+def test_a_stream_is_settled_with_the_broker_before_the_next_event_is_handled(
+    route: Route, rabbitmq_server: RabbitMQ
+) -> None:
+    """A consumer that is killed in a handler has all acknowledgements behind it, not somewhere on their way."""
+    for stream_id in "ab":
+        unreal.publish(route, unreal.stream("text", stream_id))
+    with ThreadPoolExecutor() as threads, route.consumer() as consumer:
+        until_the_end(consumer)
+        rabbitmq_server.pause()
+        try:
+            following = threads.submit(consumer.consume_one, 20)
+            with pytest.raises(StillWaitingError):
+                following.result(0.5)
+        finally:
+            rabbitmq_server.resume()
+        assert following.result(20) is not None
+
+
+@pytest.mark.parametrize("through", [0, 1, 3])
+def test_of_a_stream_that_is_settled_in_part_no_end_comes_again(
+    route: Route, rabbitmq_server: RabbitMQ, through: int
+) -> None:
+    """Where the connection is lost among the acknowledgements a stream comes again whole, or without its end."""
+    unreal.publish(route, unreal.stream("text"))
+    with cut(rabbitmq_server.port, through) as port:
+        first = route.consumer(url=f"amqp://guest:guest@127.0.0.1:{port}/%2F")
+        assert until_the_end(first) == "text"
+        first.close()
+    with route.consumer() as later:
+        again = [later.consume_one(0.5) for _ in range(7)]
+    ends = [event for event in again if isinstance(event, EndEvent)]
+    assert len(ends) == (through == 0)
+    assert sum(event is not None for event in again) == 6 - through
+
+
+@contextmanager
+def cut(broker: int, through: int) -> Iterator[int]:
+    """A port that leads to a broker's, once, until so many acknowledgements have gone through."""
+
+    def carry() -> None:
+        here, _ = listening.accept()
+        with here, socket.create_connection(("127.0.0.1", broker)) as there, suppress(OSError):
+            threading.Thread(target=copy, args=(there, here)).start()
+            left = through
+            for frame, sent in _frames(here):
+                if isinstance(getattr(frame, "method", None), pika.spec.Basic.Ack):
+                    if not left:
+                        there.shutdown(socket.SHUT_RDWR)
+                        return
+                    left -= 1
+                there.sendall(sent)
+
+    def copy(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while given := source.recv(65536):
+                target.sendall(given)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor() as threads:
+        carrying = threads.submit(carry)
+        yield listening.getsockname()[1]
+        carrying.result(20)
+
+
+def _frames(source: socket.socket) -> Iterator[tuple[Any, bytes]]:
+    waiting = b""
+    while given := source.recv(65536):
+        waiting += given
+        while (found := decode_frame(waiting))[0]:
+            yield found[1], waiting[: found[0]]
+            waiting = waiting[found[0] :]

@@ -35,7 +35,7 @@ SCRIPTS = {
     "gpt-4o": Script(WORDS, first_piece=(0.4, 0.5), gap=0.03),
     "cut": Script(WORDS, first_piece=0.02, gap=0.003, ending="cut", ends_after=12),
     "overloaded": Script(ending="http_error", status=503, error_type="overloaded_error"),
-    "stalling": Script(WORDS[:10], gap=0.003, pauses={5: 0.6}),
+    "stalling": Script(WORDS[:10], gap=0.003, pauses={5: 2.0}),
     "long": Script([f"w{index} " for index in range(600)], gap=0.001),
 }
 TIMES = {"gpt-4o-mini": 24, "gpt-4o": 22, "cut": 4, "overloaded": 3, "stalling": 2, "long": 1}

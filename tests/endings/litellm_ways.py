@@ -73,8 +73,11 @@ def _routed(name: str) -> Opener:
 
 
 def _one_by_one(script: Script) -> Script:
-    """Bytes are handed on as they come: far enough apart that each write is a chunk."""
-    return replace(script, gap=0.02)
+    """Bytes are handed on as they come: far enough apart that each write is a chunk.
+
+    A broken reader does not come to an error that has been joined to what is before it.
+    """
+    return replace(script, gap=0.2 if script.ending == "error_frame" else 0.02)
 
 
 def _bytes(name: str, library: str, is_async: bool, opener: Opener, **more: Any) -> Entry:

@@ -26,7 +26,7 @@ def test_models_at_once_have_each_its_own_figures(provider: ScriptedProvider) ->
     """Six calls run at the same time, and no number of one stands in the row of another."""
     lengths = {"openai/short": 7, "openai/middle": 20, "openai/long": 45}
     for model, length in lengths.items():
-        provider.scripts[model.removeprefix("openai/")] = Script(pieces=["word "] * length, first_piece=1.0, gap=0.01)
+        provider.scripts[model.removeprefix("openai/")] = Script(pieces=["word "] * length, first_piece=4.0, gap=0.01)
     output = run(command(provider, "models", "openai/short"), DEMO_MODELS=",".join(lengths)).stdout
     rows = [line.split() for line in output.splitlines() if line.startswith("openai/")]
     assert {row[0]: int(row[6]) for row in rows} == lengths

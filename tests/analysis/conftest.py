@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 WORDS = [f"word{index} " for index in range(20)]
 SCRIPTS = {
     "gpt-4o-mini": Script(WORDS, first_piece=(0.02, 0.06), gap=0.003),
-    "gpt-4o": Script(WORDS, first_piece=(0.4, 0.5), gap=0.03),
+    "gpt-4o": Script(WORDS, first_piece=(1.5, 1.6), gap=0.03),
     "cut": Script(WORDS, first_piece=0.02, gap=0.003, ending="cut", ends_after=12),
     "overloaded": Script(ending="http_error", status=503, error_type="overloaded_error"),
     "stalling": Script(WORDS[:10], gap=0.003, pauses={5: 2.0}),

@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
+import threading
+from urllib.request import Request, urlopen
 
+import uvicorn
 from opentelemetry import trace
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -71,11 +76,32 @@ def calls(base_url):
         with dspy.context(lm=lm):
             list(dspy.streamify(dspy.Predict("question -> answer"), async_streaming=False)(question="why?"))
 
+    async def server(_, __, send):
+        await send({"type": "http.response.start", "status": 200})
+        async for chunk in await litellm.acompletion(**request, stream=True):
+            piece = chunk.choices[0].delta.content or ""
+            await send({"type": "http.response.body", "body": piece.encode(), "more_body": True})
+        await send({"type": "http.response.body"})
+
     yield "litellm stream", lambda: list(litellm.completion(**request, stream=True))
     yield "litellm async stream", lambda: asyncio.run(asynchronous())
     yield "litellm plain", lambda: litellm.completion(**request)
     yield "dspy native stream", streamed
     yield "dspy litellm stream", lambda: streamed(engine="litellm")
+    yield "served stream", lambda: served(server)
+
+
+def served(application):
+    """One request to an instrumented server."""
+    settings = uvicorn.Config(OpenTelemetryMiddleware(application), lifespan="off", log_level="error")
+    server = uvicorn.Server(settings)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        running = threading.Thread(target=server.run, args=([listening],))
+        running.start()
+        with urlopen(Request(f"http://127.0.0.1:{listening.getsockname()[1]}/ask", method="POST")) as answer:
+            assert answer.read()
+        server.should_exit = True
+        running.join()
 
 
 def main():

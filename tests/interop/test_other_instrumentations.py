@@ -14,8 +14,6 @@ from otel_tokenstream.demo.provider import Script
 if TYPE_CHECKING:
     from otel_tokenstream.demo.provider import ScriptedProvider
 
-pytestmark = pytest.mark.slow
-
 SCENE = Path(__file__).with_name("scene.py")
 
 
@@ -44,6 +42,14 @@ def test_one_inference_span_with_the_requests_under_it(provider: ScriptedProvide
     for title in ("litellm stream", "litellm async stream", "litellm plain", "dspy litellm stream"):
         requests = [span for span in trees[title] if span["name"] == "POST"]
         assert [span["parent"] for span in requests] == ["chat steady"], title
+
+    parents = {span["name"]: span["parent"] for span in trees["served stream"]}
+    assert parents == {
+        "POST /ask": None,
+        "chat steady": "POST /ask",
+        "POST /ask http send": "POST /ask",
+        "POST": "chat steady",
+    }
 
 
 @pytest.mark.parametrize("order", [("openinference", "ours"), ("ours", "openinference")], ids="-".join)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pika
+import psutil
 import redis
 
 from otel_tokenstream.live.consumer import TokenConsumer
@@ -99,6 +100,14 @@ class Broker:
         """Let it hold its connections and answer nothing."""
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGSTOP)
+        # A process is stopped when it gets its turn next.
+        first = psutil.Process(self._process.pid)
+        for each in (first, *first.children(recursive=True)):
+            while os.getpgid(each.pid) == first.pid and each.status() not in (
+                psutil.STATUS_STOPPED,
+                psutil.STATUS_ZOMBIE,
+            ):
+                time.sleep(0.01)
 
     def resume(self) -> None:
         assert self._process is not None

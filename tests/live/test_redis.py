@@ -98,7 +98,7 @@ def test_what_a_consumer_read_after_it_lost_its_lease_is_not_lost(redis_server: 
 def test_a_consumer_that_was_away_too_long_is_replaced(redis_server: Redis, caplog: pytest.LogCaptureFixture) -> None:
     """Its lease has run out and another one reads on; it says so, waits for its turn and settles nothing of theirs."""
     route = Route(redis_server)
-    with TokenConsumer(**route.where, lease=0.2) as slow, TokenConsumer(**route.where, lease=0.2) as other:
+    with TokenConsumer(**route.where, lease=0.2) as slow, TokenConsumer(**route.where) as other:
         unreal.publish(route, unreal.stream("whole"), range(4))
         assert slow.consume_one(20) is not None
         while (event := other.consume_one(0.1)) is None:  # as slow as its handler

@@ -7,9 +7,10 @@ request, to the model's provider too.
 
 from __future__ import annotations
 
-from functools import wraps
+from contextvars import ContextVar
+from functools import partial, wraps
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from opentelemetry import baggage
 from opentelemetry.context import attach, create_key, get_value, set_value
@@ -21,7 +22,7 @@ from otel_tokenstream.core.redaction import fit_attributes
 from otel_tokenstream.core.text import repaired
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
     from contextvars import Token
     from types import TracebackType
 
@@ -70,6 +71,18 @@ def continued() -> SpanContext | None:
     return found
 
 
+class _Entered(NamedTuple):
+    """What a ``with`` statement has to put back, kept for each task: several may share one ``correlate``."""
+
+    by: correlate
+    context: Context
+    token: Token[Context]
+    outer: _Entered | None
+
+
+_entered: ContextVar[_Entered | None] = ContextVar("otel_tokenstream_correlate", default=None)
+
+
 class correlate:  # noqa: N801  # used as a verb, like the context managers of contextlib
     """Say who the model calls and steps inside are for; as a context manager or as a decorator.
 
@@ -88,7 +101,7 @@ class correlate:  # noqa: N801  # used as a verb, like the context managers of c
 
     """
 
-    __slots__ = ("_continues", "_entered", "_values")
+    __slots__ = ("_continues", "_values")
 
     def __init__(
         self,
@@ -117,19 +130,22 @@ class correlate:  # noqa: N801  # used as a verb, like the context managers of c
             raise TypeError(message)
         self._continues = continues
         self._values = {name: _fitted(value) for name, value in given.items() if value}
-        self._entered: list[tuple[Context, Token[Context]]] = []
 
     def __enter__(self) -> None:
         held: Any = get_value(_KEY) or _NOTHING
         context = set_value(_KEY, {**held, **self._values})
         if self._continues is not None:
             context = set_value(_CONTINUED_KEY, self._continues, context)
-        self._entered.append((context, attach(context)))
+        _entered.set(_Entered(self, context, attach(context), _entered.get()))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        leave(*self._entered.pop(), kind)
+        entered = _entered.get()
+        # A generator that is dropped unwinds in whatever context it is dropped in.
+        if entered is not None and entered.by is self:
+            _entered.set(entered.outer)
+            leave(entered.context, entered.token, kind)
 
     def __call__(self, function: F) -> F:
         """Hold during each call of a function, coroutine or generator function, and in no other code."""
@@ -146,53 +162,62 @@ class correlate:  # noqa: N801  # used as a verb, like the context managers of c
         found: F = wrapper
         return found
 
-    def _again(self) -> correlate:
-        return correlate(**self._values, continues=self._continues)
-
     def _around_function(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            with self._again():
+            with self:
                 return function(*args, **kwargs)
 
         return call
 
     def _around_coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
         async def call(*args: Any, **kwargs: Any) -> Any:
-            with self._again():
+            with self:
                 return await function(*args, **kwargs)
 
         return call
 
     def _around_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def generate(*args: Any, **kwargs: Any) -> Generator[Any, None, Any]:
-            held, stream = self._again(), function(*args, **kwargs)
+            stream = function(*args, **kwargs)
+            step = partial(next, stream)
             try:
                 while True:
-                    with held:
+                    with self:
                         try:
-                            item = next(stream)
+                            item = step()
                         except StopIteration as end:
                             return end.value
-                    yield item
+                    try:
+                        step = partial(stream.send, (yield item))
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:  # noqa: BLE001  # the function's to deal with
+                        step = partial(stream.throw, error)
             finally:
-                with held:
+                with self:
                     stream.close()
 
         return generate
 
     def _around_async_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        async def generate(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-            held, stream = self._again(), function(*args, **kwargs)
+        async def generate(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+            stream = function(*args, **kwargs)
+            step = partial(anext, stream)
             try:
                 while True:
-                    with held:
+                    with self:
                         try:
-                            item = await anext(stream)
+                            item = await step()
                         except StopAsyncIteration:
                             return
-                    yield item
+                    try:
+                        step = partial(stream.asend, (yield item))
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:  # noqa: BLE001  # as above
+                        step = partial(stream.athrow, error)
             finally:
-                with held:
+                with self:
                     await stream.aclose()
 
         return generate

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import dspy
@@ -19,7 +20,7 @@ from otel_tokenstream.demo.provider import Script
 from otel_tokenstream.testing import capture
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 
     from otel_tokenstream.demo.provider import ScriptedProvider
 
@@ -114,6 +115,23 @@ async def test_tasks_and_threads_take_it_along(provider: ScriptedProvider) -> No
 # --- What it takes -------------------------------------------------------------------------------
 
 
+async def test_tasks_may_share_one() -> None:
+    """Made once and entered by tasks that overlap, it is over for each when that one leaves it."""
+    shared, both_in = correlate(operation="shared"), asyncio.Event()
+
+    async def task(*, first: bool) -> list[Mapping[str, str]]:
+        with shared:
+            if first:
+                await both_in.wait()
+            both_in.set()
+            held = correlation()
+        await asyncio.sleep(0)
+        return [held, correlation()]
+
+    for seen in await asyncio.gather(task(first=True), task(first=False)):
+        assert seen == [{"operation": "shared"}, {}]
+
+
 def test_a_value_that_is_no_string_is_refused() -> None:
     """With the name of the argument; an unknown one is Python's to refuse."""
     with pytest.raises(TypeError, match=r"correlate\(user_id=\.\.\.\) takes a string, not int"):
@@ -193,6 +211,53 @@ def test_a_decorated_generator_keeps_it_to_itself() -> None:
         break
     assert list(count(2)) == ["r", "r"]
     assert closed == ["r", "r"]
+
+
+def test_a_decorated_generator_is_sent_values_and_errors() -> None:
+    """What a reader sends arrives, an error it throws in is the generator's to deal with, and its end has its value."""
+
+    @correlate(request_id="r")
+    def echo() -> Generator[tuple[Any, str], Any, str]:
+        given: Any = None
+        while given != "enough":
+            try:
+                given = yield given, correlation()["request_id"]
+            except ValueError as error:
+                given = str(error)
+        return "over"
+
+    echoing = echo()
+    assert next(echoing) == (None, "r")
+    assert echoing.send(5) == (5, "r")
+    assert echoing.throw(ValueError("thrown")) == ("thrown", "r")
+    with pytest.raises(StopIteration) as end:
+        echoing.send("enough")
+    assert end.value.value == "over"
+    with pytest.raises(LookupError), contextmanager(echo)():
+        raise LookupError
+
+
+async def test_a_decorated_async_generator_is_sent_values_and_errors() -> None:
+    """The same for one that is awaited."""
+
+    @correlate(request_id="r")
+    async def echo() -> AsyncGenerator[tuple[Any, str], Any]:
+        given: Any = None
+        while given != "enough":
+            try:
+                given = yield given, correlation()["request_id"]
+            except ValueError as error:
+                given = str(error)
+
+    echoing = echo()
+    assert await anext(echoing) == (None, "r")
+    assert await echoing.asend(5) == (5, "r")
+    assert await echoing.athrow(ValueError("thrown")) == ("thrown", "r")
+    with pytest.raises(StopAsyncIteration):
+        await echoing.asend("enough")
+    with pytest.raises(LookupError):
+        async with asynccontextmanager(echo)():
+            raise LookupError
 
 
 async def test_a_with_statement_around_a_yield_holds_in_the_reader_until_it_is_closed() -> None:

@@ -432,7 +432,12 @@ GAP_MAX = _metric(
     _GAP,
 )
 STALL_DURATION = _metric(
-    "histogram", "tokenstream.stall.duration", "s", _MODEL, "Length of each stall, one record a stall", _STALL
+    "histogram",
+    "tokenstream.stall.duration",
+    "s",
+    _MODEL,
+    "Length of each stall, of at most 256 a stream",
+    _STALL,
 )
 FIELD_TIME_TO_FIRST_TOKEN = _metric(
     "histogram",

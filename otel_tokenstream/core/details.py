@@ -25,7 +25,7 @@ def emit_details(logger: Logger, call: Generation, content: Mapping[str, str]) -
     """
     known = signals.RECORDS[signals.DETAILS_RECORD].attributes
     response = {name: value for name, value in summary.response_attributes(call).items() if name in known}
-    structured = {name: json.loads(value) for name, value in content.items()}
+    structured = {name: json.loads(value, parse_int=_fitted) for name, value in content.items()}
     logger.emit(
         LogRecord(
             timestamp=call.anchor + call.ended - call.started,
@@ -35,6 +35,12 @@ def emit_details(logger: Logger, call: Generation, content: Mapping[str, str]) -
             attributes={**summary.request_attributes(call.request), **response, **structured},
         )
     )
+
+
+def _fitted(digits: str) -> int | str:
+    """Return a number as text where OTLP has no room for it: the exporter would leave the whole attribute out."""
+    number = int(digits)
+    return number if -(1 << 63) <= number < 1 << 63 else digits
 
 
 def longest_value(logger: Logger) -> int | None:

@@ -14,7 +14,7 @@ from otel_tokenstream.core.text import repaired
 from otel_tokenstream.core.timeline import EMPTY, TEXT, TOOL_CALL, Row, Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableSequence, Sequence
+    from collections.abc import Callable, Mapping, MutableSequence, Sequence
 
 COMPLETED = "completed"
 FAILED = "failed"
@@ -139,7 +139,6 @@ class Generation:
         "_block",
         "_field",
         "_keep_text",
-        "_last_read",
         "_live",
         "_milestones_left",
         "_run",
@@ -159,9 +158,11 @@ class Generation:
         "finish_reasons",
         "first_answer_token",
         "first_token",
+        "last_read",
         "observed",
         "outcome",
         "parser",
+        "price",
         "recorder",
         "request",
         "rerouted",
@@ -181,7 +182,6 @@ class Generation:
         self._block: MutableSequence[Row] = []
         # Chunks of plain text, three numbers each: wait, arrived, characters. Newer than the block.
         self._run: list[int] = []
-        self._last_read: tuple[int, int, bool] | None = None
         self._live = recorder.live
         self.observed = recorder.observed
         # The timeline leaves text alone that it has no room for.
@@ -190,11 +190,13 @@ class Generation:
         # The field that text belonged to last.
         self._field: str | None = None
         self._tool_call = 0
-        # (arrived, gap, index) of the chunk that brought the first content of its kind
         self.parser: Parser | None = None
+        # (arrived, gap, index) of the chunk that brought the first content of its kind
         self.first_token: tuple[int, int, int] | None = None
         self.first_answer_token: tuple[int, int, int] | None = None
         self.field_first: dict[str, int] = {}
+        # (asked, returned, whether a token was waited for) of the read that brought no chunk
+        self.last_read: tuple[int, int, bool] | None = None
         self.outcome = ""
         # How the call will have ended, once the caller has begun to close it.
         self.closing = ""
@@ -208,6 +210,8 @@ class Generation:
         self.response_model: str | None = None
         self.usage: Usage | None = None
         self.cost_usd: float | None = None
+        # Computes it once the call has ended.
+        self.price: Callable[[Generation], float | None] | None = None
         self.cache_hit = False
         self.rerouted = False
         # The library's own stream, where the caller holds another one around it.
@@ -227,7 +231,7 @@ class Generation:
             self._milestones(asked, arrived, kind, field)
         row = (asked, arrived, kind, chars, field, text)
         block.append(row)
-        if len(block) >= _BLOCK:
+        if asked and len(block) >= _BLOCK:
             self._fold()
         if self._live is not None:
             self._live(self, row)
@@ -299,7 +303,7 @@ class Generation:
         What comes after the finish reason is the library's finishing work, not the model's:
         it is part of the total but neither a longest wait nor a stall.
         """
-        self._last_read = (asked, returned, not (finished and self._all_said()))
+        self.last_read = (asked, returned, not (finished and self._all_said()))
 
     def end(self, outcome: str, error: BaseException | None = None, at: int = 0) -> None:
         """End the call once; ``at`` is when it ended, if that was not now."""
@@ -313,6 +317,8 @@ class Generation:
         if error is not None and self.outcome == FAILED:
             self.error_type = type(error).__qualname__
         # What one step cannot do must not keep the next one from ending the span.
+        if self.price is not None and self.cost_usd is None:
+            self.cost_usd = guarded(self.price)(self)
         guarded(self._close_timeline)()
         guarded(self.recorder.finish)(self)
         # A caller may read on after an error: what comes then goes nowhere.
@@ -365,6 +371,9 @@ class Generation:
     def fold_run(self, *, keep: int = 3) -> None:
         """Fold the run but for the numbers to keep: those of its newest chunk, which may turn out to be the last."""
         run, timeline = self._run, self.timeline
+        if self._block is _NOWHERE:  # somebody reads on after the end
+            run.clear()
+            return
         if self._block:
             timeline.extend(self._block)
             self._block.clear()
@@ -386,6 +395,6 @@ class Generation:
         self._fold()
         self.timeline.close(self._block)
         self._block = []
-        if self._last_read is not None:
-            asked, returned, token_awaited = self._last_read
+        if self.last_read is not None:
+            asked, returned, token_awaited = self.last_read
             self.timeline.blocked(asked, returned, token_awaited=token_awaited)

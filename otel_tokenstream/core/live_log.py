@@ -32,7 +32,7 @@ class LiveLog:
     Where several kinds and fields come by turns, one record each takes as many intervals.
     """
 
-    __slots__ = ("_due", "_labels", "_line", "_logger", "_stalled_since", "_text", "text")
+    __slots__ = ("_due", "_labels", "_line", "_logger", "_reached", "_stalled_since", "_text", "text")
 
     def __init__(self, logger: Logger, call: Request, settings: Settings, labels: Mapping[str, Any]) -> None:
         self._logger = logger
@@ -45,6 +45,7 @@ class LiveLog:
             **labels,
         }
         self._due = 0
+        self._reached: set[str] = set()
         self._stalled_since = 0
         self._line = Timeline(
             budget=_UNBOUNDED,
@@ -61,7 +62,8 @@ class LiveLog:
             (signals.FIRST_TOKEN_EVENT, call.first_token),
             (signals.FIRST_ANSWER_TOKEN_EVENT, call.first_answer_token),
         ):
-            if at is not None and at[0] == arrived and row[0]:
+            if at is not None and name not in self._reached:
+                self._reached.add(name)
                 self._emit(call, summary.milestone_event(call, name, at))
         if arrived >= self._due:
             self._due = arrived + max(self.flush(call), 1) * _INTERVAL
@@ -94,6 +96,9 @@ class LiveLog:
 
     def close(self, call: Generation) -> None:
         """Emit the rest, with what is known only at the end."""
+        if call.last_read is not None:
+            asked, returned, token_awaited = call.last_read
+            self._line.blocked(asked, returned, token_awaited=token_awaited)
         self.flush(call)
         for rest, text in () if self._text is None else self._text.close(self._line.text_missing, self._line.text_torn):
             self._emit(call, summary.token_event(call, rest, text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from heapq import nlargest
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream import signals
@@ -25,6 +26,7 @@ _SPAN_BASE = 160
 _TOKEN_BYTES = 232
 _FIELD_BYTES = 32
 _SPECIAL_BYTES = 150
+_STALL_EVENTS = 8
 _ATTEMPT_BYTES = 300
 _OFFSET_BYTES = 8
 _FEWEST_OFFSETS = 40
@@ -207,7 +209,7 @@ def _special_events(call: Generation) -> Iterator[Event]:
     if call.first_answer_token is not None:
         yield milestone_event(call, signals.FIRST_ANSWER_TOKEN_EVENT, call.first_answer_token)
     yield from attempt_events(call)
-    for stall in sorted(call.timeline.stalls, key=lambda stall: -stall.wait):
+    for stall in nlargest(_STALL_EVENTS, call.timeline.stalls, key=lambda stall: stall.wait):
         yield stall_event(call, stall)
 
 

@@ -25,7 +25,7 @@ MIXED = "mixed"
 # clock. A further row of the same chunk, for another field of it, has asked = 0.
 Row = tuple[int, int, str, int, "str | None", "str | None"]
 
-STALLS_KEPT = 8
+STALLS_KEPT = 256
 _NEVER = 1 << 62
 
 
@@ -57,10 +57,6 @@ class TokenEvent:
         self.kind = kind
         self.field = field
         self.passages: list[Passage] | None = None
-
-    @property
-    def text(self) -> list[str] | None:
-        return None if self.passages is None else [passage.text for passage in self.passages]
 
     def append(self, kind: str, field: str | None, text: str) -> None:
         """Add to the text."""
@@ -209,7 +205,7 @@ class Timeline:
                 chunks += 1
             else:  # more of the same chunk: its gap and wait are told already
                 gap = wait = 0
-            if room > 0 and row_kind == kind and row_field == field:
+            if (room > 0 or not asked) and row_kind == kind and row_field == field:
                 if gap > current.gap:
                     current.gap = gap
                 current.wait += wait

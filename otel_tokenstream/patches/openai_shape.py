@@ -31,6 +31,9 @@ _PROVIDERS = {
 
 _NAME = re.compile(r"[A-Za-z][\w.:-]{0,63}", re.ASCII)
 
+# Counters add counts up, and one sum that does not fit into 64 bits keeps every metric from being sent.
+_NO_COUNT = 1 << 40
+
 # Forms of an answer that a request can name, and the convention's words for them.
 _FORMS = {"text": "text", "json_object": "json", "json_schema": "json"}
 
@@ -135,4 +138,4 @@ def get(thing: Any, name: str) -> Any:
 def count(thing: Any, name: str) -> int | None:
     """Read a field that is a count, None where it is none."""
     value = None if thing is None else get(thing, name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _NO_COUNT else None

@@ -111,6 +111,18 @@ def test_record_has_all_four_attributes_of_content(record: Any) -> None:
     assert as_said(told.attributes[signals.SYSTEM_INSTRUCTIONS]) == [{"type": "text", "content": f"for {SECRET}"}]
 
 
+def test_a_number_too_large_for_otlp_is_text(provider: ScriptedProvider) -> None:
+    """An exporter leaves out an attribute that has one anywhere: the whole answer."""
+    large = 123456789012345678901234
+    with capture(capture_content="EVENT_ONLY") as captured:
+        ask(provider, pieces=[tool_call(f'{{"id": {large}, "n": 5}}', name="get", call_id="c1")])
+        (exported,) = captured._logs.get_finished_logs()
+    (record,) = captured.logs
+    (answer,) = as_said(record.attributes[signals.OUTPUT_MESSAGES])
+    assert answer["parts"][0]["arguments"] == {"id": str(large), "n": 5}
+    assert str(large).encode() in encode_logs([exported]).SerializeToString()
+
+
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "plain"])
 def test_record_says_what_the_span_says_and_belongs_to_it(provider: ScriptedProvider, stream: bool) -> None:
     """The conventions' attributes of request and response and the outcome, at the time of the span's end."""

@@ -84,6 +84,41 @@ def test_content_that_comes_second_in_a_chunk_has_the_chunks_place(ends: Ends) -
     assert call.first_token == call.first_answer_token == (at + 50, 40, 1)
 
 
+def test_nothing_of_what_comes_after_the_end_is_kept(ends: Ends) -> None:
+    """A caller that reads on, as a library does whose next deployment goes on with the stream, fills nothing up."""
+    call = ends.call()
+    feed = Feed(call)
+    feed.text("a")
+    feed.text("b")
+    run = call.plain_run()
+    assert run is not None
+    call.end(COMPLETED)
+    for _ in range(1_000):
+        run += (1, feed.at, 1)
+        call.fold_run()
+
+    assert not run
+    assert (call.timeline.chunks, len(call.timeline.events)) == (2, 2)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_very_many_rows_of_one_chunk_are_few_events(ends: Ends, last: bool) -> None:
+    """A whole stream that the network handed over in one piece costs time in proportion, and one event a kind."""
+    call = ends.call()
+    feed = Feed(call)
+    feed.chunk(TEXT)
+    feed.chunk(TEXT)
+    for _ in range(20_000):
+        feed.chunk(TEXT, further=True)
+    feed.chunk(REASONING, further=True)
+    if not last:
+        feed.chunk(TEXT)
+    call.end(COMPLETED)
+
+    assert call.timeline.chunks == 2 + (not last)
+    assert [event.chars for event in call.timeline.events] == [1, 20_001, 1, *([] if last else [1])]
+
+
 def test_rows_of_one_chunk_count_once(ends: Ends) -> None:
     """A chunk with parts for two choices is one chunk, also where rows are folded in blocks."""
     call = ends.call(budget=64)
@@ -178,7 +213,7 @@ def test_text_is_attributed_to_fields_with_the_first_arrival_of_each(ends: Ends)
 
     joined: dict[str | None, str] = {}
     for event in call.timeline.events:
-        joined[event.field] = joined.get(event.field, "") + "".join(event.text or ())
+        joined[event.field] = joined.get(event.field, "") + "".join(passage.text for passage in event.passages or ())
     assert joined == {None: "", "thought": "one two", "answer": "three"}
     assert call.timeline.chunks == 6
     assert call.field_first["thought"] < call.field_first["answer"]

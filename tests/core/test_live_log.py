@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_tokenstream import signals
-from otel_tokenstream.core.generation import COMPLETED, Request
+from otel_tokenstream.core.generation import COMPLETED, FAILED, Request
 from otel_tokenstream.core.redaction import Redactor
 from otel_tokenstream.core.timeline import REASONING, TEXT
 
@@ -23,6 +23,33 @@ STREAM = Request("chat", "scripted", "test", stream=True)
 
 def mask(text: str) -> str:
     return text.replace("secret", "[X]")
+
+
+def test_the_stall_that_ends_a_stream_has_its_record(record: Record) -> None:
+    """The read that stalled and then failed brought no chunk to tell it with."""
+    telemetry, captured = record(events="log")
+    call = telemetry.start(STREAM)
+    assert call is not None
+    call.chunk(call.started, call.started + MS, TEXT, 1, None, None)
+    call.blocked(call.started + 2 * MS, call.started + 3_002 * MS, finished=False)
+    call.end(FAILED, at=call.started + 3_002 * MS)
+
+    (stall,) = (each.attributes for each in captured.logs if each.name == signals.STALL_EVENT)
+    assert (stall[signals.AT_WAIT_US], stall[signals.AT_INDEX]) == (3_000_000, 1)
+
+
+def test_milestones_that_one_chunk_brings_have_their_records(record: Record) -> None:
+    """The first reasoning and the first visible text, which stands in the chunk's second row."""
+    telemetry, captured = record(events="log")
+    call = telemetry.start(STREAM)
+    assert call is not None
+    call.chunk(call.started, call.started + MS, REASONING, 1, None, None)
+    call.chunk(0, call.started + MS, TEXT, 1, None, None)
+    call.chunk(call.started + MS, call.started + 2 * MS, TEXT, 1, None, None)
+    call.end(COMPLETED)
+
+    told = [each.name for each in captured.logs if each.name != signals.TOKEN_EVENT]
+    assert told == [signals.FIRST_TOKEN_EVENT, signals.FIRST_ANSWER_TOKEN_EVENT]
 
 
 @pytest.mark.parametrize("hook", [mask, Redactor(mask, longest=6), None])

@@ -14,6 +14,7 @@ import pytest
 from calls import letters
 
 from otel_tokenstream.core import open_calls
+from otel_tokenstream.core.streams import proxy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -293,6 +294,25 @@ def test_a_burst_of_dropped_streams_is_not_one_new_calls_to_record(ends: Ends) -
     assert 0 < ends.outcomes.count("abandoned") < 20
     open_calls.finish_dropped()
     assert ends.outcomes.count("abandoned") == 100
+
+
+def test_the_price_of_a_stream_in_a_cycle_is_asked_for_after_the_collection(ends: Ends) -> None:
+    """The library that knows it logs and locks, as the SDK does."""
+    call, collecting = ends.call(), []
+
+    def price(_: object) -> float:
+        collecting.append(bool(open_calls._collecting))
+        return 1.5
+
+    call.price = price
+    cycle: list[Any] = [proxy(letters(), call, call.text)]
+    cycle.append(cycle)
+    del cycle
+    gc.collect()
+    open_calls.finish_dropped()
+
+    assert collecting == [False]
+    assert (call.cost_usd, ends.outcomes) == (1.5, ["abandoned"])
 
 
 def test_a_meter_provider_that_is_set_later_is_flushed_at_exit_too(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from otel_tokenstream import signals
 from otel_tokenstream.core import streams, summary
 from otel_tokenstream.core.generation import CLOSED, COMPLETED, FAILED, OUTCOMES, Generation, Request, Usage
 from otel_tokenstream.core.instruments import OTHER
-from otel_tokenstream.core.telemetry import Telemetry
+from otel_tokenstream.core.telemetry import Telemetry, flush, telemetry_for
 from otel_tokenstream.core.timeline import EMPTY, REASONING, TEXT
 from otel_tokenstream.settings import Settings
 from otel_tokenstream.testing import capture
@@ -414,10 +414,42 @@ def test_models_beyond_the_limit_share_a_name_in_metrics_only(record: Record) ->
     assert [g.attributes[signals.REQUEST_MODEL] for g in captured.generations] == ["one", "two", "three", "four", "one"]
 
 
+def test_a_later_instrumentation_measures_by_its_own_settings() -> None:
+    """Names and limits of metrics are not those of the first one for the length of the process."""
+    reader = InMemoryMetricReader()
+    meters = MeterProvider([reader])
+    for names, limit in (("old", 100), ("new", 0)):
+        telemetry = telemetry_for(Settings(metric_names=names, model_limit=limit), None, meters)
+        telemetry.switch(on=True)
+        started(telemetry).end(COMPLETED)
+        telemetry.switch(on=False)
+
+    (resource,) = reader.get_metrics_data().resource_metrics
+    points = {metric.name: metric.data.data_points for scope in resource.scope_metrics for metric in scope.metrics}
+    (old,), (new,) = points[signals.OPERATION_DURATION], points[signals.INFERENCE_DURATION]
+    assert (old.count, old.attributes[signals.REQUEST_MODEL]) == (1, "test")
+    assert (new.count, new.attributes[signals.REQUEST_MODEL]) == (1, OTHER)
+
+
+def test_a_provider_that_cannot_be_flushed_is_not_waited_for() -> None:
+    """One that raises has not handed everything over, and that is known at once."""
+
+    class Broken(TracerProvider):
+        def force_flush(self, timeout_millis: int = 30_000) -> bool:
+            raise ConnectionError(timeout_millis)
+
+    telemetry = telemetry_for(Settings(), Broken())
+    telemetry.switch(on=True)
+    try:
+        assert flush(timeout=1e6) is False
+    finally:
+        telemetry.switch(on=False)
+
+
 def test_ever_new_providers_and_servers_make_no_ever_new_series(record: Record) -> None:
     """Both can come from outside, by a gateway's routes; an answer's model does not use up the names of those asked."""
-    telemetry, captured = record(model_limit=2)
-    for number in range(10):
+    telemetry, captured = record()
+    for number in range(200):
         asked = replace(
             request("one"), provider=f"provider-{number}", server_address=f"host-{number}", server_port=number + 1
         )
@@ -428,7 +460,7 @@ def test_ever_new_providers_and_servers_make_no_ever_new_series(record: Record) 
 
     points = captured.metrics[signals.OPERATION_DURATION]
     assert {point.attributes[signals.REQUEST_MODEL] for point in points} == {"one", "two"}
-    assert len(points) <= 5
+    assert len(points) <= 103
 
 
 def test_streams_are_counted_by_the_meter_that_measures_them(record: Record) -> None:
@@ -499,6 +531,19 @@ def test_silent_streams_show_while_they_are_silent_and_are_zero_afterwards(recor
     call.end(COMPLETED)
     assert gauge(captured, signals.STREAM_ACTIVE) == {"": 0}
     assert gauge(captured, signals.STREAM_STALLED) == {"first_token": 0, "tokens": 0}
+
+
+def test_each_stall_is_in_the_metric_and_the_longest_are_events(record: Record) -> None:
+    """The worst streams are those whose stalls one looks at."""
+    telemetry, captured = record(stall_threshold=0.001)
+    call = started(telemetry)
+    feed(call, 21, gap=10 * MS)
+    call.end(COMPLETED)
+
+    (point,) = captured.metrics[signals.STALL_DURATION]
+    (generation,) = captured.generations
+    assert point.count == generation.attributes[signals.STALL_COUNT] == 20
+    assert sum(event.name == signals.STALL_EVENT for event in generation.events) == 8
 
 
 def test_a_threshold_of_zero_looks_for_no_stalls(record: Record) -> None:

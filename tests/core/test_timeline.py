@@ -172,17 +172,18 @@ def test_offsets_are_evenly_chosen(chunks: int) -> None:
 
 
 def test_stalls_keep_the_longest_and_their_total_is_exact() -> None:
-    """Of twenty stalls the longest are kept one by one, and the sum and number are of all."""
-    waits = [(number % 20 + 1) * MS for number in range(7, 27)]
+    """Of very many stalls the longest are kept one by one, and the sum and number are of all."""
+    many = STALLS_KEPT + 12
+    waits = [(number % many + 1) * MS for number in range(7, 7 + many)]
     timeline = Timeline(budget=8, stall_threshold=MS)
     given = [(START, START, TEXT, 1, None, None)]
-    given += [(at - wait, at, TEXT, 1, None, None) for at, wait in zip(steady(21, 100 * MS), [0, *waits], strict=True)][
-        1:
-    ]
+    given += [
+        (at - wait, at, TEXT, 1, None, None) for at, wait in zip(steady(many + 1, 500 * MS), [0, *waits], strict=True)
+    ][1:]
 
     timeline = fed(timeline, given)
 
-    assert timeline.stall_count == 20
+    assert timeline.stall_count == many
     assert timeline.stall_total == sum(waits)
     assert sorted(stall.wait for stall in timeline.stalls) == sorted(waits)[-STALLS_KEPT:]
 
@@ -229,7 +230,7 @@ def test_text_is_kept_up_to_its_limit() -> None:
 
     timeline = fed(Timeline(budget=8, text_limit=100), given)
 
-    text = "".join("".join(event.text or []) for event in timeline.fit(8))
+    text = "".join(passage.text for event in timeline.fit(8) for passage in event.passages or ())
     assert text == ("abc" * 500)[:100]
 
 
@@ -237,7 +238,7 @@ def test_no_text_is_kept_without_a_limit() -> None:
     """With capture off a timeline holds no text even if it is given some."""
     timeline = fed(Timeline(budget=8), [(at, at, TEXT, 3, None, "abc") for at in steady(50)])
 
-    assert all(event.text is None for event in timeline.events)
+    assert all(event.passages is None for event in timeline.events)
 
 
 @pytest.mark.parametrize(("kinds", "share"), [("t", 0.05), ("rt", 0.15)])

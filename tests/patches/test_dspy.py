@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -14,7 +15,7 @@ import pytest
 from opentelemetry.trace import StatusCode
 
 from otel_tokenstream import signals
-from otel_tokenstream.demo.provider import Script
+from otel_tokenstream.demo.provider import Script, Usage
 from otel_tokenstream.patches.dspy import lm15
 from otel_tokenstream.testing import capture
 
@@ -186,6 +187,17 @@ def test_leaving_an_async_stream_early_ends_its_span(tokenstream: Capture) -> No
     (generation,) = tokenstream.generations
     assert generation.outcome in ("cancelled", "closed", "abandoned")
     assert generation.attributes[signals.CHUNKS] > 0
+
+
+def test_counts_that_cannot_be_are_no_counts(provider: ScriptedProvider, tokenstream: Capture) -> None:
+    """On DSPy's own engine as on litellm: a sum that had one would keep all metrics from being sent."""
+    provider.scripts["test"] = replace(ANSWER, usage=Usage(input=2**64 - 1, output=5))
+    with dspy.context(lm=made_lm(provider, "lm15"), adapter=dspy.ChatAdapter()):
+        in_stream(dspy.Predict("question -> answer"))
+
+    (generation,) = tokenstream.generations
+    assert signals.USAGE_INPUT_TOKENS not in generation.attributes
+    assert generation.attributes[signals.USAGE_OUTPUT_TOKENS] == 5
 
 
 def test_both_engines_have_the_same_tree(provider: ScriptedProvider) -> None:

@@ -95,9 +95,10 @@ async def test_cached_tokens_are_priced_as_such(
     assert point.value == pytest.approx(COST)
 
 
-async def test_a_count_below_zero_is_no_count(provider: ScriptedProvider, asking: Capture) -> None:
-    """A broken gateway's -1 stands on no span, and no counter is asked to go down."""
-    script = Script(pieces=["a"], gap=0.002, usage=Usage(input=-1, output=5))
+@pytest.mark.parametrize("wrong", [-1, 2**64 - 1])
+async def test_a_count_that_cannot_be_is_no_count(provider: ScriptedProvider, asking: Capture, wrong: int) -> None:
+    """A broken gateway's stands on no span; a sum that had it once would keep all metrics from being sent."""
+    script = Script(pieces=["a"], gap=0.002, usage=Usage(input=wrong, output=5))
     await chunks_of(provider, "completion", script)
 
     assert usage(only(asking)).get("input") is None

@@ -17,9 +17,9 @@ from otel_tokenstream.core.guard import fault, guarded
 from otel_tokenstream.core.ownership import Owning, owner
 from otel_tokenstream.core.timeline import AUDIO, EMPTY, REASONING
 from otel_tokenstream.fields.expected import expected_parser, telling_only
-from otel_tokenstream.patches import openai_shape
 from otel_tokenstream.patches.dspy import opening_usage
 from otel_tokenstream.patches.dspy.forcing import told_fields
+from otel_tokenstream.patches.openai_shape import count, parameters, provider_name, server
 from otel_tokenstream.patches.table import Patch
 
 if TYPE_CHECKING:
@@ -120,11 +120,11 @@ def _start(telemetry: Telemetry, engine: Any, request: Any, *, streamed: bool) -
     if owner() is not None:
         return None
     provider, model, base = _route(engine, request.model)
-    host, port = openai_shape.server(base)
+    host, port = server(base)
     call = telemetry.start(
         Request(
             operation="chat",
-            provider=openai_shape.provider_name(_PROVIDERS.get(provider, provider)),
+            provider=provider_name(_PROVIDERS.get(provider, provider)),
             model=model,
             stream=streamed,
             server_address=host,
@@ -194,7 +194,7 @@ def _parameters(config: Any) -> dict[str, Any]:
     names = ("max_tokens", "temperature", "top_p", "top_k", "stop", "seed", "frequency_penalty", "presence_penalty")
     options = {name: getattr(config, name, None) for name in (*names, "response_format")}
     options["reasoning_effort"] = getattr(getattr(config, "reasoning", None), "effort", None)
-    return openai_shape.parameters(options)
+    return parameters(options)
 
 
 def _handed_over(call: Generation, result: Any, *, streamed: bool) -> Any:
@@ -257,17 +257,13 @@ def _usage(call: Generation, reported: Any) -> Usage | None:
     The convention's input includes cached tokens, which Anthropic counts apart, and its output
     includes reasoning, which Gemini and xAI count apart.
     """
-    if reported is None or (reported.input_tokens is None and reported.output_tokens is None):
+    prompt, output = count(reported, "input_tokens"), count(reported, "output_tokens")
+    if prompt is None and output is None:
         return None
-    prompt, output = reported.input_tokens, reported.output_tokens
+    read, written = count(reported, "cache_read_tokens"), count(reported, "cache_write_tokens")
+    reasoning = count(reported, "reasoning_tokens")
     if call.request.provider == "anthropic" and prompt is not None:
-        prompt += (reported.cache_read_tokens or 0) + (reported.cache_write_tokens or 0)
+        prompt += (read or 0) + (written or 0)
     if call.request.provider in ("gcp.gemini", "x_ai") and output is not None:
-        output += reported.reasoning_tokens or 0
-    return Usage(
-        input=prompt,
-        output=output,
-        cache_read=reported.cache_read_tokens,
-        cache_write=reported.cache_write_tokens,
-        reasoning=reported.reasoning_tokens,
-    )
+        output += reasoning or 0
+    return Usage(input=prompt, output=output, cache_read=read, cache_write=written, reasoning=reasoning)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from otel_tokenstream.patches.litellm.entry import Entry
 
-# The same, where litellm deals with it on a loop in another thread.
+# An error that litellm deals with on a loop in another thread.
 _carried_error: ContextVar[BaseException | None] = ContextVar("otel_tokenstream_litellm_error", default=None)
 _current: ContextVar[_Trying | None] = ContextVar("otel_tokenstream_litellm_attempt", default=None)
 

@@ -33,9 +33,7 @@ def settle(call: Generation, answer: Any) -> None:
         call.usage = call.usage and replace(call.usage, estimated=True)
     if hasattr(answer, "choices") or hasattr(stream, "received_finish_reason"):
         _drop_guess(call)
-    usage = call.usage
-    if usage is not None and usage.output is not None and not usage.estimated and call.cost_usd is None:
-        call.cost_usd = _cost(call, usage)
+    call.price = _price
 
 
 def _is_cached(answer: Any) -> bool:
@@ -86,9 +84,10 @@ def _drop_guess(call: Generation) -> None:
         call.usage = replace(call.usage, reasoning=None)
 
 
-def _cost(call: Generation, usage: Usage) -> float | None:
+def _price(call: Generation) -> float | None:
     """Price the usage by litellm's own table; None for a model that is not in it."""
-    if not call.attempts:
+    usage = call.usage
+    if usage is None or usage.output is None or usage.estimated or not call.attempts:
         return None
     litellm, attempt = sys.modules["litellm"], call.attempts[-1]
     for model in (call.response_model, attempt.model):

@@ -39,10 +39,7 @@ def boolean() -> tuple[str, Callable[[object], bool]]:
 
 def several(*values: str) -> tuple[str, Callable[[object], frozenset[str]]]:
     def check(value: object) -> frozenset[str]:
-        names = value.split(",") if isinstance(value, str) else value
-        if not isinstance(names, (list, tuple, set, frozenset)):
-            raise TypeError
-        found = frozenset(str(name).strip().lower() for name in names if str(name).strip())
+        found = frozenset(name.lower() for name in _listed(value))
         if not found <= set(values):
             raise ValueError
         return found
@@ -121,10 +118,7 @@ def keys(what: str) -> tuple[str, Callable[[object], tuple[str, ...]]]:
 
 def field_list() -> tuple[str, Callable[[object], frozenset[str]]]:
     def check(value: object) -> frozenset[str]:
-        names = value.split(",") if isinstance(value, str) else value
-        if not isinstance(names, (list, tuple, set, frozenset)):
-            raise TypeError
-        found = frozenset(str(name).strip() for name in names if str(name).strip())
+        found = frozenset(_listed(value))
         if found != {"*"} and not all(name.isidentifier() for name in found):
             raise ValueError
         return found
@@ -146,6 +140,6 @@ def outlets() -> tuple[str, Callable[[object], tuple[str, ...]]]:
 
 def _listed(value: object) -> tuple[str, ...]:
     given = value.split(",") if isinstance(value, str) else value
-    if not isinstance(given, (list, tuple)):
+    if not isinstance(given, (list, tuple, set, frozenset)):
         raise TypeError
     return tuple(dict.fromkeys(str(each).strip() for each in given if str(each).strip()))

@@ -260,20 +260,15 @@ class Settings:
         """
         problems: list[str] = []
         values: dict[str, Any] = {}
-        known = catalogue()
-        for key, value in (options or {}).items():
-            if key not in known:
-                problems.append(_unknown("option", key, known))
-            elif value is not None:
-                _take(known[key], key, value, values, problems)
-        by_variable = {setting.environment: setting for setting in known.values()}
-        for variable, text in environ.items():
-            if variable in by_variable:
-                setting = by_variable[variable]
-                if setting.name not in values and text.strip():
-                    _take(setting, variable, text, values, problems)
-            elif variable.startswith(_PREFIX):
-                problems.append(_unknown("environment variable", variable, by_variable))
+        _take_options(options or {}, values, problems)
+        by_variable = {setting.environment: setting for setting in catalogue().values()}
+        unknown = [name for name in environ if name.startswith(_PREFIX) and name not in by_variable]
+        for variable, setting in by_variable.items():
+            text = environ.get(variable, "")
+            if setting.name not in values and text.strip():
+                _take(setting, variable, text, values, problems)
+        for variable in unknown:
+            _miss("environment variable", variable, by_variable, values, problems)
         if problems and not lenient:
             raise SettingError("; ".join(problems))
         for problem in problems:
@@ -324,17 +319,22 @@ class Configuration:
     def __init__(self, **options: object) -> None:
         problems: list[str] = []
         values: dict[str, object] = {}
-        known = catalogue()
-        for key, value in options.items():
-            if key not in known:
-                problems.append(_unknown("option", key, known))
-            elif value is not None:
-                _take(known[key], key, value, values, problems)
+        _take_options(options, values, problems)
         for problem in problems:
             _log_once(problem)
         _withdraw_content(values)
-        for name in known:
+        for name in catalogue():
             setattr(self, name, values.get(name))
+
+
+def _take_options(options: Mapping[str, object], values: dict[str, Any], problems: list[str]) -> None:
+    known = catalogue()
+    for key, value in options.items():
+        if key in known and value is not None:
+            _take(known[key], key, value, values, problems)
+    for key in options:
+        if key not in known:
+            _miss("option", key, known, values, problems)
 
 
 def _take(setting: Setting, key: str, value: object, values: dict[str, object], problems: list[str]) -> None:
@@ -354,16 +354,18 @@ def _without_passwords(value: object) -> str:
 
 
 def _withdraw_content(values: dict[str, object]) -> None:
-    """A redaction that is not to be had must let nothing out unredacted."""
+    """A redaction that is not to be had, or only under a misspelt name, must let nothing out unredacted."""
     if values.get("redact", values) is None:
         values["capture_content"] = "NO_CONTENT"
         values["live_text"] = False
 
 
-def _unknown(what: str, key: str, known: Mapping[str, object]) -> str:
+def _miss(what: str, key: str, known: Mapping[str, Setting], values: dict[str, Any], problems: list[str]) -> None:
     near = difflib.get_close_matches(key, known, n=1)
     hint = f", did you mean {near[0]}" if near else ""
-    return f"unknown {what} {key!r}{hint}; known are {', '.join(sorted(known))}"
+    problems.append(f"unknown {what} {key!r}{hint}; known are {', '.join(sorted(known))}")
+    if near and known[near[0]].name == "redact":
+        values.setdefault("redact", None)
 
 
 @cache

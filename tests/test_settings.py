@@ -151,6 +151,17 @@ def test_redaction_that_is_not_to_be_had_turns_content_off(content_first: bool) 
     assert Configuration(**options).capture_content == "NO_CONTENT"
 
 
+def test_redaction_under_a_misspelt_name_turns_content_off() -> None:
+    """Who named a hook wanted one."""
+    options: dict[str, object] = {"capture_content": "SPAN_AND_EVENT", "redactor": str.upper}
+    variables = {variable("capture_content"): "SPAN_AND_EVENT", "OTEL_TOKENSTREAM_REDACTOR": "app:mask"}
+    assert Settings.load(options, environ={}, lenient=True).capture_content == "NO_CONTENT"
+    assert Settings.load(environ=variables, lenient=True).capture_content == "NO_CONTENT"
+    assert Configuration(**options).capture_content == "NO_CONTENT"
+    both = Settings.load({"redact": str.upper}, environ=variables, lenient=True)
+    assert (both.capture_content, both.redact) == ("SPAN_AND_EVENT", str.upper)
+
+
 def test_redaction_named_in_the_environment_is_looked_up_at_its_first_use() -> None:
     """A program's own modules are not to be found yet where ``opentelemetry-instrument`` reads the settings."""
     hook = Settings.load(environ={variable("redact"): "not_there_yet:mask"}).redact

@@ -27,7 +27,7 @@ _seen: set[tuple[str, str]] = set()
 faults: Counter[str] = Counter()
 
 
-def fault(where: str, error: Exception) -> None:
+def fault(where: str, error: BaseException) -> None:
     """Log a fault of this package once for its place and class, and count it."""
     name = repaired(type(error).__qualname__)
     faults[name] += 1

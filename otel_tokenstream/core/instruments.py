@@ -30,6 +30,7 @@ OTHER = "_OTHER"
 _LONGEST_DRAIN = 2.0
 _SINKS = 32
 _ERRORS = 64  # classes are few, but an error that comes as content has a word of the provider's
+_NAMES = 100  # of providers, of servers and of output fields
 
 _OLD_NAMES = {
     signals.OPERATION_DURATION,
@@ -68,34 +69,46 @@ class Instruments:
     """Records by a signal's name; a name that the settings leave out is ignored."""
 
     def __init__(self, meter: Meter, settings: Settings) -> None:
-        self._settings = settings
-        self.model = Bounded(settings.model_limit)
-        self.response_model = Bounded(settings.model_limit)
-        self._provider = Bounded(settings.model_limit)
-        self._address = Bounded(settings.model_limit)
-        self.field = Bounded(settings.model_limit)
+        self._meter = meter
+        self._provider = Bounded(_NAMES)
+        self._address = Bounded(_NAMES)
+        self.field = Bounded(_NAMES)
         self.error = Bounded(_ERRORS)
         self._counted: set[Labels] = set()
-        self._histograms: dict[str, Histogram] = {}
+        self._made: dict[str, Histogram] = {}
         self._counters: dict[str, Any] = {}
-        # Every instrument is made here: making one while metrics are collected deadlocks.
         for metric in signals.METRICS.values():
-            if metric.name in _LEFT_OUT[settings.metric_names]:
-                continue
-            about = {"unit": metric.unit, "description": metric.brief}
-            if metric.kind == "histogram":
-                self._histograms[metric.name] = meter.create_histogram(
-                    metric.name, **about, explicit_bucket_boundaries_advisory=metric.buckets
+            if metric.kind == "counter" and metric.name not in (signals.FAULTS, signals.LIVE_DROPPED):
+                self._counters[metric.name] = meter.create_counter(
+                    metric.name, unit=metric.unit, description=metric.brief
                 )
-            elif metric.kind == "counter" and metric.name not in (signals.FAULTS, signals.LIVE_DROPPED):
-                self._counters[metric.name] = meter.create_counter(metric.name, **about)
+        self.use(settings)
         self.backlog = Backlog(self._record_gap)
         self._observe(meter.create_observable_gauge, signals.STREAM_ACTIVE, self._active)
         self._observe(meter.create_observable_gauge, signals.STREAM_STALLED, self._stalled)
         self._observe(meter.create_observable_counter, signals.FAULTS, _faults)
         self._observe(meter.create_observable_counter, signals.LIVE_DROPPED, _Dropped())
-        self._meter = meter
         forking.look_after(self)
+
+    def use(self, settings: Settings) -> None:
+        """Go by these settings from now on; not while metrics are collected, which deadlocks."""
+        self._settings = settings
+        self.model = Bounded(settings.model_limit)
+        self.response_model = Bounded(settings.model_limit)
+        wanted = [
+            metric
+            for metric in signals.METRICS.values()
+            if metric.kind == "histogram" and metric.name not in _LEFT_OUT[settings.metric_names]
+        ]
+        for metric in wanted:
+            if metric.name not in self._made:
+                self._made[metric.name] = self._meter.create_histogram(
+                    metric.name,
+                    unit=metric.unit,
+                    description=metric.brief,
+                    explicit_bucket_boundaries_advisory=metric.buckets,
+                )
+        self._histograms = {metric.name: self._made[metric.name] for metric in wanted}
 
     def record(self, name: str, value: float, attributes: dict[str, Any], context: Context | None) -> None:
         histogram = self._histograms.get(name)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from opentelemetry.trace import format_span_id, format_trace_id
 
 from otel_tokenstream.core import forking, open_calls
+from otel_tokenstream.core.generation import Live
 from otel_tokenstream.core.guard import fault, guarded
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span
 
-    from otel_tokenstream.core.generation import Generation, Live, Request
+    from otel_tokenstream.core.generation import Generation, Request
     from otel_tokenstream.core.redaction import Hook
     from otel_tokenstream.core.timeline import Row
 
@@ -49,18 +50,10 @@ class Origin:
     """Whether the operation is the program's own word for it."""
 
 
-class Watch(Protocol):
-    """One observer's look at one call; told as ``Live`` is, and first of all of its start."""
-
-    text: bool
+class Watch(Live, Protocol):
+    """One observer's look at one call; told first of all of its start."""
 
     def started(self, call: Generation, /) -> None: ...
-
-    def __call__(self, call: Generation, row: Row, /) -> None: ...
-
-    def stalled(self, call: Generation, since: int, at: int, phase: str, /) -> None: ...
-
-    def close(self, call: Generation, /) -> None: ...
 
 
 class Observer(Protocol):

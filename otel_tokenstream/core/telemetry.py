@@ -100,7 +100,11 @@ def _providers() -> list[Any]:
 
 @guarded
 def _force_flush(provider: Any, deadline: float, sent: SimpleQueue[bool]) -> None:
-    sent.put(provider.force_flush(max(round((deadline - time.monotonic()) * 1_000), 1)) is not False)
+    done = False
+    try:
+        done = provider.force_flush(max(round((deadline - time.monotonic()) * 1_000), 1)) is not False
+    finally:
+        sent.put(done)
 
 
 class Telemetry:
@@ -132,6 +136,8 @@ class Telemetry:
         self.enabled = on
         _active.pop(self, None)
         if on:
+            if all(other.instruments is not self.instruments for other in _active):
+                self.instruments.use(self.settings)
             _active[self] = None
             return
         # Providers that were given for the time of the instrumentation are not ours to keep.

@@ -24,10 +24,6 @@ Kind = Literal["chat", "json", "xml", "xml-tags"]
 class FieldParser(Protocol):
     """Never raises, whatever text comes; holds back only what is undecided."""
 
-    @property
-    def field(self) -> str | None:
-        """The field the answer is in now, as far as is known; None in markup and outside fields."""
-
     def feed(self, text: str) -> list[Piece]:
         """Pieces (field, text) that became certain with this text, in order; neighbours of one field joined."""
 

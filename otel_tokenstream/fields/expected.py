@@ -65,11 +65,6 @@ class _Listed:
         self._parser = parser
         self._listed = listed
 
-    @property
-    def field(self) -> str | None:
-        field = self._parser.field
-        return field if field in self._listed else None
-
     def feed(self, text: str) -> list[Piece]:
         return [piece for piece in self._parser.feed(text) if piece[0] in self._listed]
 

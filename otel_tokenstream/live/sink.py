@@ -8,7 +8,7 @@ length; what does not fit is dropped, counted (``tokenstream.live.dropped``) and
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 from otel_tokenstream.core import observers
 from otel_tokenstream.live.inbox import Inbox, Wanted
@@ -26,32 +26,19 @@ CAPACITY = 10_000
 
 
 class Sink(Protocol):
-    """Takes events somewhere. Both methods are called on the sink's own thread."""
+    """Takes events somewhere. It is called on a thread of its own, unless there is nothing but its end to tell.
+
+    One that has connections may define ``forked()``, called in a child before its first event.
+    One that collects events to send them together may define ``settle()``, called when there is
+    nothing more to handle for now, and ``hurry(within)``, called by another thread: what is not
+    sent ``within`` seconds from then is to be given up.
+    """
 
     def handle(self, event: Event) -> None:
         """Take the next event; an error is logged once, and the events after it still come."""
 
     def close(self) -> None:
         """Finish: there are no more events. Must return in good time, also when the other side is gone."""
-
-
-@runtime_checkable
-class Forks(Protocol):
-    """A sink that must know when its process was forked: connections are the parent's."""
-
-    def forked(self) -> None:
-        """Forget what belongs to the parent; called in the child, before its first event."""
-
-
-@runtime_checkable
-class Batches(Protocol):
-    """A sink that collects events to send them together, and goes on trying while the other side is away."""
-
-    def settle(self) -> None:
-        """Send what was collected: there is nothing more to handle for now. ``close`` must do so too."""
-
-    def hurry(self, within: float) -> None:
-        """Give up, ``within`` seconds from now, what is not sent; called by another thread that waits to close."""
 
 
 class Attachment:

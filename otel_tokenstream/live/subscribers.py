@@ -185,19 +185,29 @@ class AsyncSubscription:
             await asyncio.wait([self._task])
 
     async def _run(self) -> None:
-        closed = False
-        while not closed:
-            await self._bell.wait()
-            closed = self._inbox.closed  # before reading: what was put before the end is read
-            for event in self._inbox.read():
-                await self._hand_over(event)
+        try:
+            closed = False
+            while not closed:
+                await self._bell.wait()
+                closed = self._inbox.closed  # before reading: what was put before the end is read
+                for event in self._inbox.read():
+                    await self._hand_over(event)
+        finally:
+            self._bell.close()
 
     async def _hand_over(self, event: Event) -> None:
         try:
             await self._callback(event)
+        except asyncio.CancelledError as problem:
+            if _is_cancelled(self._task):
+                raise
+            self._lose(problem)
         except Exception as problem:  # noqa: BLE001  # costs this event and no other
-            fault("a live subscriber", problem)
-            self._inbox.lose()
+            self._lose(problem)
+
+    def _lose(self, problem: BaseException) -> None:
+        fault("a live subscriber", problem)
+        self._inbox.lose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -214,6 +224,12 @@ class AsyncSubscription:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _is_cancelled(task: asyncio.Task[None]) -> bool:
+    """Whether it is the task itself, and not something that it waits for."""
+    cancelling = getattr(task, "cancelling", None)  # Python 3.11
+    return cancelling is None or cancelling() > 0
 
 
 class Tokens:

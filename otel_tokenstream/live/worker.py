@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from asyncio import CancelledError
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -111,7 +112,7 @@ class Worker:
     def _hand_over(self, event: Event) -> None:
         try:
             self._sink.handle(event)
-        except Exception as problem:  # noqa: BLE001  # costs this event and no other
+        except (Exception, CancelledError, SystemExit) as problem:  # noqa: BLE001  # costs this event and no other
             fault(f"the live sink {type(self._sink).__qualname__}", problem)
             self._inbox.lose()
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -304,7 +305,10 @@ def test_a_blocked_subscriber_does_not_hold_the_stream_up(provider: ScriptedProv
 
 
 @pytest.mark.usefixtures("quiet")
-def test_a_raising_subscriber_gets_the_next_event(provider: ScriptedProvider, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError, SystemExit])
+def test_a_raising_subscriber_gets_the_next_event(
+    provider: ScriptedProvider, caplog: pytest.LogCaptureFixture, error: type[BaseException]
+) -> None:
     """It fails on every event, is logged once, and costs neither the stream nor its neighbour anything."""
     guard._seen.clear()
     seen, failed = Seen(), Seen()
@@ -312,7 +316,7 @@ def test_a_raising_subscriber_gets_the_next_event(provider: ScriptedProvider, ca
 
     def callback(event: Event) -> None:
         failed(event)
-        raise ValueError(secret)
+        raise error(secret)
 
     with caplog.at_level(logging.WARNING, "otel_tokenstream"), subscribe(callback) as failing, subscribe(seen):
         chunks = streamed(provider)
@@ -438,6 +442,22 @@ def test_a_string_is_no_list_of_fields() -> None:
     """fields="answer" would otherwise be the fields a, n, s, ..."""
     with pytest.raises(TypeError, match=r"\['answer'\]"):
         subscribe(Seen(), fields="answer")
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="a task does not tell who was cancelled")
+async def test_a_coroutine_function_may_wait_for_what_is_cancelled(provider: ScriptedProvider) -> None:
+    """That is an error of its own and not its end."""
+    seen = Seen()
+
+    async def callback(event: Event) -> None:
+        seen(event)
+        raise asyncio.CancelledError
+
+    async with subscribe(callback) as subscription:
+        await astreamed(provider)
+    assert seen.types == ["start", *["token"] * 9, "end"]
+    assert subscription.dropped == len(seen.events)
 
 
 async def test_a_coroutine_function_needs_a_loop() -> None:

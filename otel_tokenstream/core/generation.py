@@ -128,6 +128,10 @@ class Parser(Protocol):
     def finish(self) -> list[tuple[str, str]]: ...
 
 
+def _nothing() -> None:
+    pass
+
+
 class Generation:
     """One call. ``chunk`` many times, ``end`` once; later calls of either change nothing.
 
@@ -214,8 +218,8 @@ class Generation:
         self.price: Callable[[Generation], float | None] | None = None
         self.cache_hit = False
         self.rerouted = False
-        # The library's own stream, where the caller holds another one around it.
-        self.source: Any = None
+        # Leads to who holds the library's own stream, where the caller holds another one around it.
+        self.source: Callable[[], Any] = _nothing
         self.ended = 0
         self.anchor = time.time_ns()
         # When the read that is pending now was asked for; 0 while the caller has the turn.
@@ -308,7 +312,6 @@ class Generation:
     def end(self, outcome: str, error: BaseException | None = None, at: int = 0) -> None:
         """End the call once; ``at`` is when it ended, if that was not now."""
         at = at or now()
-        self.source = None  # contexts outlive a call, and this may be what holds a connection open
         if self.ended or guarded(open_calls.postponed)(self, outcome, error, at) or not open_calls.remove(self):
             return
         self.ended = at

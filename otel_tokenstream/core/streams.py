@@ -83,7 +83,8 @@ class _Proxy:
     # isinstance() asks for this; type() still tells the truth.
     @property  # type: ignore[misc]  # typeshed has it writable
     def __class__(self) -> type:
-        return type(self._ts_stream)
+        cls: type = self._ts_stream.__class__  # another proxy's answer, where it is one
+        return cls
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._ts_stream, name)

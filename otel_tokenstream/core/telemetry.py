@@ -56,9 +56,15 @@ def telemetry_for(
 ) -> Telemetry:
     """Return the one Telemetry for a library with these settings and providers."""
     key = (library, settings, tracer_provider, meter_provider, logger_provider)
-    if key not in _telemetries:
-        _telemetries[key] = Telemetry(*key[1:])
-    return _telemetries[key]
+    known = _telemetries.get(key)
+    if known is not None and known.enabled:
+        return known
+    found = _telemetries[key] = Telemetry(*key[1:])
+    if known is not None:
+        # It stays switched off: wrappers of ours that could not be taken away would wake up with it.
+        open_calls.disarm(known.flush)
+        open_calls.arm(found.flush)
+    return found
 
 
 def active() -> Telemetry | None:

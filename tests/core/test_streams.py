@@ -12,6 +12,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import wrapt
 from calls import Pull, aletters, letters
 from opentelemetry.context import get_current, set_value
 
@@ -40,6 +41,14 @@ def test_proxy_answers_to_its_streams_class(ends: Ends) -> None:
     agenerator = ends.around(aletters())
     assert isinstance(agenerator, AsyncGeneratorType)
     assert isinstance(agenerator, AsyncIterator)
+
+
+def test_proxy_around_another_proxy_answers_to_the_streams_class(ends: Ends) -> None:
+    """Another instrumentation may have put one around the stream before ours."""
+    stream = ends.around(wrapt.ObjectProxy(Pull()))
+
+    assert isinstance(stream, Pull)
+    assert "".join(stream) == "abc"
 
 
 @pytest.mark.parametrize("make", [Pull, letters, aletters, lambda: iter("abc"), lambda: iter([1])])

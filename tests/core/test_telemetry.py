@@ -431,6 +431,21 @@ def test_a_later_instrumentation_measures_by_its_own_settings() -> None:
     assert (new.count, new.attributes[signals.REQUEST_MODEL]) == (1, OTHER)
 
 
+def test_what_was_switched_off_stays_so() -> None:
+    """Wrappers that another instrumentation has wrapped cannot be taken away: the next instrumentation has its own."""
+    first = telemetry_for(Settings(), library="tested")
+    first.switch(on=True)
+    assert telemetry_for(Settings(), library="tested") is first
+    first.switch(on=False)
+    second = telemetry_for(Settings(), library="tested")
+    second.switch(on=True)
+    try:
+        assert first.start(FULL) is None
+        started(second).end(COMPLETED)
+    finally:
+        second.switch(on=False)
+
+
 def test_a_provider_that_cannot_be_flushed_is_not_waited_for() -> None:
     """One that raises has not handed everything over, and that is known at once."""
 

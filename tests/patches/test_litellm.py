@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import subprocess
 import sys
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import litellm
@@ -13,6 +15,7 @@ import pytest
 from litellm import acompletion, completion  # before anything is instrumented: programs do this too
 
 from otel_tokenstream import LiteLLMInstrumentor, signals
+from otel_tokenstream.core import open_calls
 from otel_tokenstream.demo.provider import NO_CHOICES, Piece, Script, Usage, reasoning, refusal, tool_call
 from otel_tokenstream.testing import capture
 
@@ -432,6 +435,40 @@ def places() -> dict[str, Any]:
         "text_completion": litellm.text_completion,
         "Router": litellm.Router.function_with_fallbacks,
     }
+
+
+async def collections_until_released(provider: ScriptedProvider) -> int:
+    """How often the collector must run until the connection of a stream that is dropped in a cycle is gone."""
+    provider.reset()
+    hanging = Script(pieces=["a"], gap=0, ending="hang")
+
+    async def leave() -> None:
+        stream = await litellm.acompletion(**arguments(provider, hanging, stream=True))
+        cycle = {"stream": stream}
+        cycle["self"] = cycle
+        async for _ in stream:
+            break
+
+    gc.disable()
+    try:
+        await asyncio.create_task(leave())
+        for times in range(1, 10):
+            gc.collect()
+            with suppress(TimeoutError):
+                await asyncio.to_thread(provider.log.settled, 1, 1.0)
+                return times
+    finally:
+        gc.enable()
+    raise AssertionError
+
+
+async def test_a_stream_in_a_cycle_lets_its_connection_go_as_early_as_without_us(provider: ScriptedProvider) -> None:
+    """The collector finds all of it at once; the next collection may be minutes away."""
+    bare = await collections_until_released(provider)
+    with capture() as captured:
+        assert await collections_until_released(provider) <= bare
+        open_calls.finish_dropped()
+    assert only(captured).outcome == "abandoned"
 
 
 def test_uninstrumenting_restores_identity(provider: ScriptedProvider) -> None:

@@ -19,6 +19,7 @@ from otel_tokenstream.core.generation import Attempt, Generation, now
 from otel_tokenstream.core.guard import guarded
 from otel_tokenstream.core.ownership import disowned, owner
 from otel_tokenstream.fields.held import held
+from otel_tokenstream.patches.litellm.source import note
 from otel_tokenstream.patches.litellm.target import target_again
 
 if TYPE_CHECKING:
@@ -89,23 +90,6 @@ def handled_error() -> BaseException | None:
     return _carried_error.get()
 
 
-def chat_stream(result: Any) -> Any:
-    """Find litellm's own chat stream, which knows what a provider really said, in others that stand around it.
-
-    A generator holds it in a variable, from its first read until it is exhausted.
-    """
-    around = [result]
-    for stream in around:
-        if hasattr(stream, "received_finish_reason"):
-            return stream
-        frame = getattr(stream, "gi_frame", None) or getattr(stream, "ag_frame", None)
-        if frame is not None:
-            around += [frame.f_locals[name] for name in ("response", "streamwrapper") if name in frame.f_locals]
-        elif hasattr(stream, "completion_stream"):
-            around.append(stream.completion_stream)
-    return None
-
-
 def carrying() -> Callable[[], None]:
     """Return what makes another context know of the attempt, and of the error in mid-stream, of this one."""
     attempt, error = _current.get(), handled_error()
@@ -150,9 +134,7 @@ class _Trying:
     def gave(self, result: Any) -> None:
         """Take what the run returned."""
         self._handed_on = inspect.iscoroutine(result)
-        source = chat_stream(result)
-        if source is not None or self._call.source is None:
-            self._call.source = source or result
+        note(self._call, result)
 
     @guarded
     def _begin(self, started: int) -> None:

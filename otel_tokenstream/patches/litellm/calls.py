@@ -15,6 +15,7 @@ from otel_tokenstream.patches.litellm import requested_usage
 from otel_tokenstream.patches.litellm.attempts import handled_error
 from otel_tokenstream.patches.litellm.ending import settle
 from otel_tokenstream.patches.litellm.proxy_caller import caller
+from otel_tokenstream.patches.litellm.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,14 +35,14 @@ def calling(telemetry: Telemetry, entry: Entry, original: Callable[..., Any]) ->
         generation = _start(telemetry, entry, args, kwargs)
         if generation is None:
             return original(*args, **kwargs)
-        added = requested_usage.add(telemetry.settings, entry, generation, args, kwargs)
+        added, source = requested_usage.add(telemetry.settings, entry, generation, args, kwargs), Source(generation)
         try:
             with Owning(generation):
                 result = original(*args, **kwargs)
         except BaseException as error:
             generation.end(outcome_of(error), error)
             raise
-        return _handed_over(entry, generation, result, added)
+        return _handed_over(entry, generation, result, source, added)
 
     return call
 
@@ -54,14 +55,14 @@ def acalling(telemetry: Telemetry, entry: Entry, original: Callable[..., Any]) -
         generation = _start(telemetry, entry, args, kwargs)
         if generation is None:
             return await original(*args, **kwargs)
-        added = requested_usage.add(telemetry.settings, entry, generation, args, kwargs)
+        added, source = requested_usage.add(telemetry.settings, entry, generation, args, kwargs), Source(generation)
         try:
             with Owning(generation):
                 result = await original(*args, **kwargs)
         except BaseException as error:
             generation.end(outcome_of(error), error)
             raise
-        return _handed_over(entry, generation, result, added)
+        return _handed_over(entry, generation, result, source, added)
 
     return call
 
@@ -103,7 +104,7 @@ def _broken_off() -> Generation | None:
     return before
 
 
-def _handed_over(entry: Entry, generation: Generation, result: Any, added: Added | None) -> Any:
+def _handed_over(entry: Entry, generation: Generation, result: Any, source: Source, added: Added | None) -> Any:
     """Give the caller its result: a stream inside a proxy, anything else as it is."""
     generation.asked = 0
     try:
@@ -111,13 +112,13 @@ def _handed_over(entry: Entry, generation: Generation, result: Any, added: Added
             if not generation.observed:
                 return streams.proxy(result, generation, None)
             proxy = streams.proxy(
-                result, generation, entry.reader(generation), lambda stream: settle(generation, stream)
+                result, generation, entry.reader(generation), lambda stream: settle(generation, stream, source.stream)
             )
-            requested_usage.hide(added, proxy, result, generation)
+            requested_usage.hide(added, proxy, (result, source.stream), generation)
             return proxy
         if generation.observed:
             entry.read_answer(generation, result)
-            settle(generation, result)
+            settle(generation, result, source.stream)
     except Exception as problem:  # noqa: BLE001  # ours, not the user's
         fault("litellm's result", problem)
     generation.end(COMPLETED)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream.core.generation import Usage
 from otel_tokenstream.patches import openai_shape
-from otel_tokenstream.patches.litellm.attempts import chat_stream
+from otel_tokenstream.patches.litellm.source import chat_stream
 
 if TYPE_CHECKING:
     from otel_tokenstream.core.generation import Generation
@@ -17,9 +17,9 @@ _MISSING = object()
 _BROKEN_OFF = "incomplete"
 
 
-def settle(call: Generation, answer: Any) -> None:
-    """Complete a call from its ended stream or plain answer."""
-    stream = chat_stream(call.source) or answer
+def settle(call: Generation, answer: Any, source: Any = None) -> None:
+    """Complete a call from its ended stream or plain answer; ``source`` leads to litellm's own stream."""
+    stream = chat_stream(source) or answer
     if call.cache_hit or _is_cached(answer):
         # The provider was not asked: what the answer says of usage was another call's.
         call.cache_hit, call.usage, call.cost_usd = True, None, None

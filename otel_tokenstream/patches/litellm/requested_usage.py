@@ -55,7 +55,7 @@ def _can_hide() -> bool:
 
 
 @guarded
-def hide(added: Added | None, proxy: Any, stream: Any, call: Generation) -> None:
+def hide(added: Added | None, proxy: Any, streams: tuple[Any, ...], call: Generation) -> None:
     """Make a stream behave as with the options the program gave.
 
     The request is made by now: what litellm's streams add to it themselves depends on their
@@ -64,7 +64,7 @@ def hide(added: Added | None, proxy: Any, stream: Any, call: Generation) -> None
     """
     if added is None:
         return
-    for each in (stream, call.source):
+    for each in streams:
         if hasattr(each, "stream_options"):
             each.stream_options = added.given
         if hasattr(each, "send_stream_usage"):

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream.core.timeline import EMPTY, REASONING, TEXT
 from otel_tokenstream.patches.litellm import chat
-from otel_tokenstream.patches.litellm.attempts import chat_stream
 from otel_tokenstream.patches.litellm.entry import Entry
+from otel_tokenstream.patches.litellm.source import note
 
 if TYPE_CHECKING:
     from otel_tokenstream.core.generation import Generation
@@ -38,7 +38,7 @@ def _reader(call: Generation) -> Reader:
             reason = getattr(choice, "finish_reason", None)
             if reason is not None:
                 call.finish_reasons[index] = str(reason)
-                call.source = chat_stream(call.source) or call.source
+                note(call)
         if asked:
             call.chunk(asked, arrived, EMPTY, 0, None, None)
 

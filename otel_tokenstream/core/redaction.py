@@ -146,7 +146,7 @@ class Gate:
     def _release(self, at: int) -> str:
         """Let go of at most ``at`` characters, cut where no match is near."""
         pending = self._pending
-        if self._failed or self._hook is None:
+        if self._failed:
             self._pending = ""
             return ""
         try:
@@ -154,7 +154,7 @@ class Gate:
             step = 1
             while at > 0:
                 ahead = _called(self._hook, pending[:at])
-                if ahead + _called(self._hook, pending[at:]) == whole and self._untouched(at, whole):
+                if self._divides(at, ahead, whole) and self._untouched(at, whole):
                     self._pending = pending[at:]
                     return ahead
                 at -= step
@@ -164,13 +164,20 @@ class Gate:
             return FAILED
         return ""
 
+    def _divides(self, at: int, ahead: str, whole: str) -> bool:
+        """Whether the hook makes the same of the two parts as of the whole, and would wherever the text ended.
+
+        Where it left something out, what remains can look the same by chance.
+        """
+        pending = self._pending
+        ends = [len(pending)] if whole == pending else range(len(pending), at, -1)
+        return all(ahead + _called(self._hook, pending[at:end]) == _called(self._hook, pending[:end]) for end in ends)
+
     def _untouched(self, at: int, whole: str) -> bool:
         """Whether the characters at both sides of a cut are in no match.
 
         Where matches touch, a cut between them lets the next ones be found in other places.
         """
-        if self._hook is None:
-            return True
         before, after = self._pending[: at - 1], self._pending[at + 1 :]
         return _called(self._hook, before) + self._pending[at - 1 : at + 1] + _called(self._hook, after) == whole
 
@@ -180,7 +187,9 @@ def unescaped(json: str) -> str:
     return repaired(_ESCAPE.sub(lambda found: chr(int(found[1], 16)), json)) if "\\u" in json else json
 
 
-def _called(hook: Hook, text: str) -> str:
+def _called(hook: Hook | None, text: str) -> str:
+    if hook is None:
+        return text
     try:
         result = hook(text)
     except Exception as error:  # noqa: BLE001  # whatever it is, the text must not leave

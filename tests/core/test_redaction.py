@@ -65,6 +65,7 @@ NUMBERS = re.compile(r"\d{4,8}")
 @given(st.lists(st.text("12a ", min_size=1, max_size=6), max_size=12))
 @example(["a 2345345", "1345345", "1b "])
 @example(["1111", "1111", "1111", "11", "a"])
+@example(["1", "1", "111", "111", "111", "1"])
 @pytest.mark.parametrize("replacement", ["N", "", lambda found: "*" * len(found[0])])
 def test_matches_that_touch_are_cut_like_the_whole(replacement: Any, pieces: list[str]) -> None:
     """A cut between two matches would let what follows be matched anew, and the rest of the last one leave."""

@@ -95,6 +95,41 @@ async def test_cached_tokens_are_priced_as_such(
     assert point.value == pytest.approx(COST)
 
 
+OWN_PRICE = {"input_cost_per_token": 0.001, "output_cost_per_token": 0.002}
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "discount"),
+    [
+        ("of-their-own", OWN_PRICE, {}),
+        ("prod", {"base_model": "gpt-4o-mini"}, {}),
+        ("gpt-5", {"service_tier": "flex"}, {}),
+        ("gpt-4o", {}, {"openai": 0.5}),
+    ],
+    ids=["own prices", "a base model", "a tier", "a discount"],
+)
+@pytest.mark.parametrize("name", ["completion", "acompletion"])
+async def test_a_stream_costs_what_a_plain_answer_does(
+    provider: ScriptedProvider,
+    asking: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    model: str,
+    given: dict[str, Any],
+    discount: dict[str, float],
+) -> None:
+    """litellm itself prices the plain one, and says nothing of a stream until its callbacks are called."""
+    monkeypatch.setattr(litellm, "cost_discount_config", discount)
+    monkeypatch.setattr(litellm, "model_cost", dict(litellm.model_cost))  # own prices would stay
+    asked = {"model": f"openai/{model}", "messages": QUESTION, **given, **at(provider, {model: COUNTED})}
+    for stream in (False, True):
+        await drained(getattr(litellm, name), **asked, stream=stream)
+
+    plain, streamed = (generation.attributes[signals.COST_USD] for generation in asking.generations)
+    assert streamed == pytest.approx(plain)
+    assert plain not in (0, pytest.approx(COST))
+
+
 @pytest.mark.parametrize("wrong", [-1, 2**64 - 1])
 async def test_a_count_that_cannot_be_is_no_count(provider: ScriptedProvider, asking: Capture, wrong: int) -> None:
     """A broken gateway's stands on no span; a sum that had it once would keep all metrics from being sent."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream.core.generation import Usage
 from otel_tokenstream.patches import openai_shape
+from otel_tokenstream.patches.litellm.price import price_of
 from otel_tokenstream.patches.litellm.source import chat_stream
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def settle(call: Generation, answer: Any, source: Any = None) -> None:
         call.usage = call.usage and replace(call.usage, estimated=True)
     if hasattr(answer, "choices") or hasattr(stream, "received_finish_reason"):
         _drop_guess(call)
-    call.price = _price
+    call.price = price_of(stream)
 
 
 def _is_cached(answer: Any) -> bool:
@@ -82,40 +83,3 @@ def _drop_guess(call: Generation) -> None:
     provider = call.attempts[-1].provider if call.attempts else ""
     if call.usage is not None and ("claude" in call.request.model or provider == "anthropic"):
         call.usage = replace(call.usage, reasoning=None)
-
-
-def _price(call: Generation) -> float | None:
-    """Price the usage by litellm's own table; None for a model that is not in it."""
-    usage = call.usage
-    if usage is None or usage.output is None or usage.estimated or not call.attempts:
-        return None
-    litellm, attempt = sys.modules["litellm"], call.attempts[-1]
-    for model in (call.response_model, attempt.model):
-        # Asking litellm for the price of a model it does not know can make it ask a server.
-        if model and (model in litellm.model_cost or f"{attempt.provider}/{model}" in litellm.model_cost):
-            break
-    else:
-        return None
-    prompt, answer = usage.input or 0, usage.output or 0
-    counted = litellm.Usage(
-        prompt_tokens=prompt,
-        completion_tokens=answer,
-        total_tokens=prompt + answer,
-        prompt_tokens_details={"cached_tokens": usage.cache_read, "audio_tokens": usage.audio_input},
-        completion_tokens_details={"reasoning_tokens": usage.reasoning, "audio_tokens": usage.audio_output},
-        cache_creation_input_tokens=usage.cache_write,
-        cache_read_input_tokens=usage.cache_read,
-    )
-    try:
-        costs = litellm.cost_per_token(
-            model=model,
-            custom_llm_provider=attempt.provider or None,
-            prompt_tokens=prompt,
-            completion_tokens=answer,
-            cache_creation_input_tokens=usage.cache_write or 0,
-            cache_read_input_tokens=usage.cache_read or 0,
-            usage_object=counted,
-        )
-    except Exception:  # noqa: BLE001  # no price: litellm says so by many classes
-        return None
-    return float(sum(costs)) or None

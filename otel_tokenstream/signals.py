@@ -123,7 +123,7 @@ REQUEST_PRESENCE_PENALTY = _span("gen_ai.request.presence_penalty", "double", "P
 REQUEST_STOP_SEQUENCES = _span("gen_ai.request.stop_sequences", "string[]", "Stop sequences")
 REQUEST_REASONING_LEVEL = _span("gen_ai.request.reasoning.level", "string", "Reasoning effort asked for")
 OUTPUT_TYPE = _span("gen_ai.output.type", "string", "text, json, image or speech, where the request names one")
-RESPONSE_ID = _span("gen_ai.response.id", "string", "The provider's id of the answer")
+RESPONSE_ID = _span("gen_ai.response.id", "string", "The answer's id: the provider's, or the library's where it makes its own")
 RESPONSE_MODEL = _span("gen_ai.response.model", "string", "The model that answered, as the provider says")
 FINISH_REASONS = _span(
     "gen_ai.response.finish_reasons",
@@ -195,7 +195,7 @@ CACHE_HIT = _span("tokenstream.cache_hit", "boolean", "True when the answer came
 FINISH_REASON_SYNTHETIC = _span(
     "tokenstream.finish_reason.synthetic", "boolean", "True when the library invented the finish reason"
 )
-COST_USD = _span("tokenstream.cost_usd", "double", "Cost by the library's price table", "USD")
+COST_USD = _span("tokenstream.cost_usd", "double", "Cost as the library prices it", "USD")
 TEAM = _span("tokenstream.litellm.team", "string", "Team of the caller of litellm's proxy, where the setting allows it")
 KEY_ALIAS = _span(
     "tokenstream.litellm.key_alias", "string", "Name of the key the proxy was called with, where the setting allows it"
@@ -457,7 +457,7 @@ TOKENS = _metric(
     (*_MODEL, TOKEN_TYPE),
     "Reported tokens by type: input, output, and parts of them: cached_input, reasoning, audio_input, audio_output",
 )
-COST = _metric("counter", "tokenstream.cost", "USD", _MODEL, "Cost by the library's price table")
+COST = _metric("counter", "tokenstream.cost", "USD", _MODEL, "Cost as the library prices it")
 STREAM_ACTIVE = _metric("gauge", "tokenstream.stream.active", "{stream}", _MODEL, "Streams open now")
 STREAM_STALLED = _metric(
     "gauge",

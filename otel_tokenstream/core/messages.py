@@ -232,8 +232,10 @@ _PARTS: dict[str, Callable[[Any], Part]] = {
     "thinking": lambda block: {"type": "reasoning", "content": _get(block, "thinking") or _get(block, "text") or ""},
     "reasoning": _summary,
     "chat_tool_call": _chat_tool_call,
-    "tool_call": lambda block: tool_call(_get(block, "id"), _get(block, "name"), _get(block, "input")),
-    "tool_use": lambda block: tool_call(_get(block, "id"), _get(block, "name"), _get(block, "input")),
+    **dict.fromkeys(
+        ("tool_call", "tool_use", "server_tool_use", "mcp_tool_use"),
+        lambda block: tool_call(_get(block, "id"), _get(block, "name"), _get(block, "input")),
+    ),
     "function_call": lambda block: tool_call(_get(block, "call_id"), _get(block, "name"), _get(block, "arguments")),
     "tool_result": lambda block: _tool_response(
         _get(block, "tool_use_id") or _get(block, "id"), _get(block, "content")

@@ -6,11 +6,15 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream import signals
+from otel_tokenstream.core.generation import COMPLETED, Request
+from otel_tokenstream.core.telemetry import active
+from otel_tokenstream.testing import capture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from otel_tokenstream.demo.provider import Script, ScriptedProvider
+    from otel_tokenstream.patches.litellm.entry import Entry
     from otel_tokenstream.testing import Capture, Generation
 
 QUESTION = [{"role": "user", "content": "Why are there tides?"}]
@@ -32,6 +36,20 @@ async def drained(function: Callable[..., Any], *given: Any, **arguments: Any) -
     if inspect.iscoroutinefunction(function) and hasattr(type(result), "__anext__"):
         return [chunk async for chunk in result]
     return list(result) if hasattr(type(result), "__next__") else [result]
+
+
+def read(entry: Entry, events: Sequence[Any]) -> Generation:
+    """What becomes of a stream of these events, content included."""
+    with capture(capture_content="SPAN_ONLY") as captured:
+        telemetry = active()
+        assert telemetry is not None
+        call = telemetry.start(Request("chat", "scripted", "test", stream=True))
+        assert call is not None
+        reader = entry.reader(call)
+        for at, event in enumerate(events, call.started + 1):
+            reader(at, at, event)
+        call.end(COMPLETED)
+    return only(captured)
 
 
 def only(tokenstream: Capture) -> Generation:

@@ -294,6 +294,20 @@ def test_the_model_that_answered_is_the_providers_word(provider: ScriptedProvide
     assert only(tokenstream).attributes[signals.RESPONSE_MODEL] == "test-2026-11"
 
 
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("served", ["served-model", "test"])
+def test_the_model_of_an_answer_is_named_as_the_provider_does(
+    provider: ScriptedProvider, tokenstream: Capture, stream: bool, served: str
+) -> None:
+    """litellm puts its own name for some providers before the model of a plain answer."""
+    script = Script(pieces=["a"], gap=0, response_model=served)
+    answer = litellm.completion(**arguments(provider, script, model="lm_studio/test", stream=stream))
+    for _ in answer if stream else ():
+        pass
+
+    assert only(tokenstream).attributes[signals.RESPONSE_MODEL] == served
+
+
 def test_request_parameters_are_on_the_span(provider: ScriptedProvider, tokenstream: Capture) -> None:
     """Temperature and its like, each with the convention's name and type."""
     streamed(provider, temperature=0, max_tokens=5, stop="x", seed=7, top_p=1)

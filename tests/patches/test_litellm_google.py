@@ -3,10 +3,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from litellm_entries import at, drained, only, pieces, usage
+from litellm_entries import at, drained, only, pieces, read, usage
 
 from otel_tokenstream import signals
 from otel_tokenstream.demo.provider import Script, Usage, reasoning, tool_call
+from otel_tokenstream.patches.litellm import google
 
 if TYPE_CHECKING:
     from otel_tokenstream.demo.provider import ScriptedProvider
@@ -28,6 +29,18 @@ COUNTS = {"input": 100, "output": 50, "cached": 40, "reasoning": 10, "source": "
 def asked(provider: ScriptedProvider, script: Script = MIXED) -> dict[str, Any]:
     config = {"temperature": 0.5, "maxOutputTokens": 99}
     return {"model": f"gemini/{MODEL}", "contents": CONTENTS, "config": config, **at(provider, {MODEL: script})}
+
+
+def test_what_tools_add_to_the_prompt_is_counted() -> None:
+    """Gemini counts the results of its own tools apart from the prompt."""
+    counts = {"promptTokenCount": 100, "toolUsePromptTokenCount": 55, "candidatesTokenCount": 10}
+    assert usage(read(google.ENTRY, [{"usageMetadata": counts}]))["input"] == 155
+
+
+def test_a_blocked_prompt_says_why_there_is_no_answer() -> None:
+    """There is no candidate then that could have a finish reason."""
+    call = read(google.ENTRY, [{"promptFeedback": {"blockReason": "SAFETY"}}])
+    assert call.attributes[signals.FINISH_REASONS] == ("SAFETY",)
 
 
 @pytest.mark.parametrize("name", ["generate_content_stream", "agenerate_content_stream"])

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from litellm_entries import QUESTION, at, drained, only, pieces, usage
+from litellm_entries import QUESTION, at, drained, only, pieces, read, usage
 
 from otel_tokenstream import signals
 from otel_tokenstream.demo.provider import Script, Usage, reasoning, tool_call
+from otel_tokenstream.patches.litellm import messages
 
 if TYPE_CHECKING:
     from otel_tokenstream.demo.provider import ScriptedProvider
@@ -77,6 +79,32 @@ async def test_what_an_answer_used_is_unknown_where_it_broke_off(
 
     told = [usage(each) for each in tokenstream.generations]
     assert [(each["input"], "output" in each, "reasoning" in each) for each in told] == [(7, False, False)] * 2
+
+
+async def test_a_count_that_was_only_begun_is_none_where_the_reason_is_invented(
+    provider: ScriptedProvider, tokenstream: Capture
+) -> None:
+    """A gateway that ends the body in mid-answer: litellm says stop, and the opening event's token is no count."""
+    given = asked(provider, Script(pieces=["a", "b"], ending="none", usage=Usage(input=7, output=400)), stream=True)
+    await drained(litellm.completion, **given)
+
+    (generation,) = tokenstream.generations
+    assert generation.attributes[signals.FINISH_REASON_SYNTHETIC] is True
+    assert "output" not in usage(generation)
+    assert signals.COST_USD not in generation.attributes
+
+
+def test_tools_of_anthropics_own_have_their_names() -> None:
+    """A search that the provider makes is a tool call like the program's."""
+    block = {"type": "server_tool_use", "id": "srv_1", "name": "web_search", "input": {}}
+    events = [
+        {"type": "content_block_start", "index": 1, "content_block": block},
+        {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": '{"q": 1}'}},
+    ]
+    call = read(messages.ENTRY, events)
+
+    (part,) = json.loads(call.attributes[signals.OUTPUT_MESSAGES])[0]["parts"]
+    assert (part["id"], part["name"], part["arguments"]) == ("srv_1", "web_search", {"q": 1})
 
 
 async def test_bytes_bridged_from_chat_are_one_span(provider: ScriptedProvider, tokenstream: Capture) -> None:

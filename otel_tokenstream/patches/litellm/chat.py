@@ -71,9 +71,10 @@ def read_first(call: Generation, chunk: Any) -> bool:
     """Read what every chunk tells, and return whether this one does: Azure's first one is about the prompt."""
     call.response_id = getattr(chunk, "id", None) or None
     hidden = getattr(chunk, "_hidden_params", None) or {}
-    model = hidden.get("provider_response_model")
-    if model is None and getattr(chunk, "model", None) != call.request.model:
-        model = chunk.model  # litellm puts the requested model there where the provider named none
+    model = _served(call, hidden.get("provider_response_model"))
+    if model is None:
+        named = _served(call, getattr(chunk, "model", None))
+        model = named if named != call.request.model else None  # requested, which is there where none was named
     call.response_model = model or None
     return call.response_id is not None
 
@@ -87,7 +88,7 @@ def read_usage(call: Generation, chunk: Any) -> None:
 def read_head(call: Generation, answer: Any) -> None:
     """Take what a plain answer says of itself: id, model, usage, what litellm knows beside it."""
     call.response_id = getattr(answer, "id", None)
-    model = getattr(answer, "model", None)
+    model = _served(call, getattr(answer, "model", None))
     # Where a provider names no model, litellm puts the requested one there.
     if model != call.request.model or names_its_model(call):
         call.response_model = model
@@ -110,8 +111,21 @@ def read_answer(call: Generation, answer: Any) -> None:
 
 
 def names_its_model(call: Generation) -> bool:
-    provider = call.request.provider
-    return provider in _NAME_THEIR_MODEL or provider in sys.modules["litellm"].openai_compatible_providers
+    providers = {call.request.provider, _provider(call)}
+    return not providers.isdisjoint((*_NAME_THEIR_MODEL, *sys.modules["litellm"].openai_compatible_providers))
+
+
+def _served(call: Generation, model: str | None) -> str | None:
+    """Return an answer's model without litellm's name for the provider, which plain answers have before it."""
+    provider = _provider(call)
+    if model is None or provider in ("", "openai") or model == call.request.model:
+        return model
+    return model.removeprefix(f"{provider}/")
+
+
+def _provider(call: Generation) -> str:
+    """Return who is asked, by litellm's own name."""
+    return call.attempts[-1].provider if call.attempts else ""
 
 
 def _read_any(call: Generation, asked: int, arrived: int, chunk: Any) -> None:

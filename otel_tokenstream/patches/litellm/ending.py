@@ -12,6 +12,8 @@ from otel_tokenstream.patches.litellm.price import price_of
 from otel_tokenstream.patches.litellm.source import chat_stream
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from otel_tokenstream.core.generation import Generation
 
 _MISSING = object()
@@ -53,11 +55,22 @@ def _settle_stream(call: Generation, stream: Any) -> None:
     reported = [usage for chunk in chunks if (usage := openai_shape.usage(getattr(chunk, "usage", None))) is not None]
     if reported:
         call.usage = _together(reported)
-        if not call.finish_reasons and len({usage.output for usage in reported}) == 1:
+        broke_off = not call.finish_reasons or (call.finish_reason_synthetic and _opened_with_usage(chunks))
+        if broke_off and len({usage.output for usage in reported}) == 1:
             # Not counted along: what stands there of an answer that broke off is where a count begins.
             call.usage = replace(call.usage, output=None, reasoning=None, audio_output=None)
     elif call.usage is not None:  # counted by litellm from the text
         call.usage = replace(call.usage, estimated=True)
+
+
+def _opened_with_usage(chunks: Sequence[Any]) -> bool:
+    """Whether all that was said of usage came before the last content."""
+    last = next((chunk for chunk in reversed(chunks) if _has_content(chunk) or openai_shape.get(chunk, "usage")), None)
+    return last is not None and openai_shape.get(last, "usage") is None
+
+
+def _has_content(chunk: Any) -> bool:
+    return any(choice.delta.content or choice.delta.tool_calls for choice in getattr(chunk, "choices", None) or ())
 
 
 def _kept_its_error(call: Generation, answer: Any, stream: Any) -> bool:

@@ -56,6 +56,9 @@ def _read_event(call: Generation, event: Any) -> list[tuple[int, Any]]:
     call.response_id = _get(event, "responseId") or call.response_id
     call.response_model = _get(event, "modelVersion") or call.response_model
     call.usage = _usage(_get(event, "usageMetadata")) or call.usage
+    blocked = _get(_get(event, "promptFeedback"), "blockReason")
+    if blocked:
+        call.finish_reasons[0] = str(getattr(blocked, "value", blocked))
     parts = []
     for position, candidate in enumerate(get(event, "candidates") or ()):
         index = get(candidate, "index") or position
@@ -90,8 +93,9 @@ def _usage(reported: Any) -> Usage | None:
     output = None if answer is None and thoughts is None else (answer or 0) + (thoughts or 0)
     if not prompt and not output:
         return None
+    of_tools = _count(reported, "toolUsePromptTokenCount")
     return Usage(
-        input=prompt,
+        input=prompt if of_tools is None else (prompt or 0) + of_tools,
         output=output,
         cache_read=_count(reported, "cachedContentTokenCount"),
         reasoning=thoughts,

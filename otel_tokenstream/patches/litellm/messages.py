@@ -24,6 +24,10 @@ _DELTAS = {
 }
 
 
+# A block that calls a tool: the program's, Anthropic's own, one of an MCP server.
+_TOOL_BLOCKS = ("tool_use", "server_tool_use", "mcp_tool_use")
+
+
 def _reader(call: Generation) -> Reader:
     events = SentEvents()
 
@@ -54,7 +58,7 @@ def read_event(call: Generation, asked: int, arrived: int, event: Any) -> bool:
             else:
                 call.generated(asked, arrived, kind, piece)
             return True
-    elif name == "content_block_start" and get(get(event, "content_block"), "type") == "tool_use":
+    elif name == "content_block_start" and get(get(event, "content_block"), "type") in _TOOL_BLOCKS:
         block = get(event, "content_block")
         call.tool_calls(asked, arrived, [(get(event, "index") or 0, get(block, "id"), get(block, "name"), "")])
         return True

@@ -119,7 +119,7 @@ ROWS = (
                 **thresholds((None, "red"), (0, "orange"), (0.25, "green")),
             ),
             _stat("Failed", "failed_range", "Share of streams that failed.", "percentunit", **_BAD_ABOVE),
-            _stat("Cost", "cost_range", "Over the chosen time, by the library's price table.", "currencyUSD"),
+            _stat("Cost", "cost_range", "Over the chosen time, as the library prices it.", "currencyUSD"),
         ),
     ),
     Row(

@@ -123,9 +123,7 @@ REQUEST_PRESENCE_PENALTY = _span("gen_ai.request.presence_penalty", "double", "P
 REQUEST_STOP_SEQUENCES = _span("gen_ai.request.stop_sequences", "string[]", "Stop sequences")
 REQUEST_REASONING_LEVEL = _span("gen_ai.request.reasoning.level", "string", "Reasoning effort asked for")
 OUTPUT_TYPE = _span("gen_ai.output.type", "string", "text, json, image or speech, where the request names one")
-RESPONSE_ID = _span(
-    "gen_ai.response.id", "string", "The answer's id: the provider's, or the library's where it makes its own"
-)
+RESPONSE_ID = _span("gen_ai.response.id", "string", "The answer's id, the provider's or one of the library's own")
 RESPONSE_MODEL = _span("gen_ai.response.model", "string", "The model that answered, as the provider says")
 FINISH_REASONS = _span(
     "gen_ai.response.finish_reasons",

@@ -322,6 +322,7 @@ class Generation:
         # What one step cannot do must not keep the next one from ending the span.
         if self.price is not None and self.cost_usd is None:
             self.cost_usd = guarded(self.price)(self)
+        self.price = None  # contexts outlive a call, and what it knows may hold a connection open
         guarded(self._close_timeline)()
         guarded(self.recorder.finish)(self)
         # A caller may read on after an error: what comes then goes nowhere.

@@ -36,7 +36,9 @@ def settle(call: Generation, answer: Any, source: Any = None) -> None:
         call.usage = call.usage and replace(call.usage, estimated=True)
     if hasattr(answer, "choices") or hasattr(stream, "received_finish_reason"):
         _drop_guess(call)
-    call.price = price_of(stream)
+    usage = call.usage
+    if usage is not None and usage.output is not None and not usage.estimated and call.attempts:
+        call.price = price_of(stream)
 
 
 def _is_cached(answer: Any) -> bool:

@@ -34,10 +34,7 @@ def _as_logged(
     logged: Any, chunks: list[Any], hidden: dict[str, Any], told: Callable[..., object] | None, call: Generation
 ) -> float | None:
     """Have the whole answer priced as litellm does when it has put it together, with all that is special about it."""
-    usage = _priced(call)
-    if usage is None:
-        return None
-    litellm, counts = sys.modules["litellm"], _together(chunks, usage)
+    litellm, counts = sys.modules["litellm"], _together(chunks, call.usage)
     special = "cost" in counts or _COST_HEADER in (hidden.get("additional_headers") or ())
     if not special and _model(call, hidden.get("model_id"), _base_model(logged)) is None:
         return None
@@ -59,7 +56,7 @@ def _as_logged(
 
 def _by_table(call: Generation) -> float | None:
     """Price the counts by litellm's table; None for a model that is not in it."""
-    usage, model = _priced(call), _model(call)
+    usage, model = call.usage, _model(call)
     if usage is None or model is None:
         return None
     litellm = sys.modules["litellm"]
@@ -84,12 +81,6 @@ def _by_table(call: Generation) -> float | None:
     return float(sum(costs)) or None
 
 
-def _priced(call: Generation) -> Usage | None:
-    """Return the usage that a price can be found for; of a prompt alone it would look like that of the whole."""
-    usage = call.usage
-    return None if usage is None or usage.output is None or usage.estimated or not call.attempts else usage
-
-
 def _model(call: Generation, *others: str | None) -> str | None:
     """Return the first name of the model, or of what is priced in its stead, that is in litellm's table.
 
@@ -110,7 +101,7 @@ def _base_model(logged: Any) -> str | None:
     return name
 
 
-def _together(chunks: list[Any], usage: Usage) -> dict[str, Any]:
+def _together(chunks: list[Any], usage: Usage | None) -> dict[str, Any]:
     """Return a usage object's fields, as several chunks have them; some providers tell the prompt's at the start."""
     fields: dict[str, Any] = {}
     for chunk in chunks:
@@ -124,6 +115,6 @@ def _together(chunks: list[Any], usage: Usage) -> dict[str, Any]:
     return {**{name: value for name, value in fields.items() if value is not None}, **_totals(usage)}
 
 
-def _totals(usage: Usage) -> dict[str, int]:
-    prompt, answer = usage.input or 0, usage.output or 0
+def _totals(usage: Usage | None) -> dict[str, int]:
+    prompt, answer = (usage.input or 0, usage.output or 0) if usage is not None else (0, 0)
     return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from otel_tokenstream.core.generation import Generation
 
 
+_MOST_DIGITS = 20
+
+
 def emit_details(logger: Logger, call: Generation, content: Mapping[str, str]) -> None:
     """Emit the record of a call that has ended, in the call's context.
 
@@ -39,6 +42,8 @@ def emit_details(logger: Logger, call: Generation, content: Mapping[str, str]) -
 
 def _fitted(digits: str) -> int | str:
     """Return a number as text where OTLP has no room for it: the exporter would leave the whole attribute out."""
+    if len(digits) > _MOST_DIGITS:
+        return digits
     number = int(digits)
     return number if -(1 << 63) <= number < 1 << 63 else digits
 

@@ -82,7 +82,7 @@ class TokenEvent:
             self.append(passage.kind, passage.field, passage.text)
 
 
-_NONE = TokenEvent(0, 0, 0, 0, 0, 0, EMPTY, None)
+_NONE = TokenEvent(0, 0, 0, 0, 0, 0, "", None)  # of no kind that a row could go on with
 
 
 class Stall:

@@ -7,6 +7,8 @@ from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from otel_tokenstream.core.guard import guarded
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -23,13 +25,21 @@ def price_of(stream: Any) -> Price:
     if logged is None or not chunks:
         return _by_table
     # Of a stream that still runs litellm says there that it costs 0.
-    hidden = {name: value for name, value in (stream._hidden_params or {}).items() if name != "response_cost"}  # noqa: SLF001
+    known = getattr(stream, "_hidden_params", None) or {}
+    hidden = {name: copy(value) for name, value in known.items() if name != "response_cost"}
     told = getattr(stream, "_propagate_usage_cost_to_hidden_params", None)
     if told is not None:
         told = partial(told, custom_llm_provider=stream.custom_llm_provider)
-    return partial(_as_logged, logged, list(chunks), hidden, told)
+    return partial(_by_litellm, logged, list(chunks), hidden, told)
 
 
+def _by_litellm(
+    logged: Any, chunks: list[Any], hidden: dict[str, Any], told: Callable[..., object] | None, call: Generation
+) -> float | None:
+    return _as_logged(logged, chunks, hidden, told, call) or _by_table(call)
+
+
+@guarded
 def _as_logged(
     logged: Any, chunks: list[Any], hidden: dict[str, Any], told: Callable[..., object] | None, call: Generation
 ) -> float | None:
@@ -51,7 +61,7 @@ def _as_logged(
     asked.model_call_details = dict(logged.model_call_details)
     asked.zero_cost_warned = True
     cost = asked._response_cost_calculator(result=answer)  # noqa: SLF001  # its name in every version
-    return float(cost) if cost else _by_table(call)
+    return float(cost) if cost else None
 
 
 def _by_table(call: Generation) -> float | None:

@@ -26,8 +26,11 @@ class Source:
 def note(call: Generation, result: Any = None) -> None:
     """Look for the stream in a result, or once more in what is known."""
     source = call.source()
-    if source is not None:
-        source.stream = chat_stream(result or source.stream) or source.stream or result
+    if source is None:
+        return
+    found = chat_stream(source.stream if result is None else result)
+    if found is not None or source.stream is None:
+        source.stream = result if found is None else found
 
 
 def chat_stream(result: Any) -> Any:

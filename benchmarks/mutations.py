@@ -37,7 +37,7 @@ PLACES = {
     ),
     "core/generation.py": (
         "__init__ end _close_timeline blocked",
-        r"open_calls|self\.(ended|asked|outcome|error_type|source|_last_read|_block)\b|_close_timeline|finish|_fold|\.close\(|\.blocked\(",
+        r"open_calls|self\.(ended|asked|outcome|error_type|price|last_read|_block)\b|_close_timeline|finish|_fold|\.close\(|\.blocked\(",
     ),
     "core/open_calls.py": (
         " add postponed finish_dropped arm _finish_all _forget_parents_calls _note_collection",
@@ -52,8 +52,9 @@ PLACES = {
     ),
     "core/ownership.py": ("__enter__ __exit__ _begin _end", r"active|leave|reset|attach|\.set\(|_begin\(|_end\("),
     "patches/litellm/calls.py": ("call _handed_over _broken_off", r"\.end\(|\.asked|settle"),
-    "patches/litellm/attempts.py": ("__enter__ __exit__ gave", r"reset|_begin|_finish|del |source|\.set\("),
-    "patches/litellm/ending.py": ("settle", r"source"),
+    "patches/litellm/attempts.py": ("__enter__ __exit__ gave", r"reset|_begin|_finish|del |note\(|\.set\("),
+    "patches/litellm/source.py": ("__init__ note", r"source"),
+    "patches/litellm/ending.py": ("settle", r"source|price"),
     "patches/litellm/pass_through.py": ("pass_through_request _handed_over", r"leave\(|\.end\(|\.asked|\.ended|settle"),
     "patches/litellm/programs_code.py": ("run arun _awaited _set_apart", r"apart\("),
     "patches/litellm/other_loops.py": ("within run_async_function", r"carry\(|attach\("),

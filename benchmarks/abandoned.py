@@ -195,9 +195,9 @@ def in_locks(count, kind):
     from opentelemetry.sdk.metrics.view import View
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
-    from otel_tokenstream.core import open_calls, streams
-    from otel_tokenstream.core.generation import Request
-    from otel_tokenstream.core.telemetry import Telemetry
+    from otel_tokenstream.core.call import in_flight, stream_proxy
+    from otel_tokenstream.core.call.request import Request
+    from otel_tokenstream.core.emit.telemetry import Telemetry
     from otel_tokenstream.settings import Settings
 
     class Counting(SpanProcessor):
@@ -233,8 +233,8 @@ def in_locks(count, kind):
 
     def opened(source):
         call = telemetry.start(Request("chat", "scripted", "test", stream=True))
-        call.asked = 0
-        return streams.proxy(source(), call, call.text)
+        call.read_started = 0
+        return stream_proxy.proxy(source(), call, call.text)
 
     list(opened(letters))
     gc.collect()
@@ -249,10 +249,10 @@ def in_locks(count, kind):
             kept.append(Keeper(leave(opened(source))))
         while kept:
             reader.get_metrics_data()
-    open_calls.finish_dropped()
+    in_flight.finish_dropped()
     marks.append(left_behind())
     half, end = marks
-    told = {"spans": counting.ended - 1, "open": len(open_calls.snapshot()), "blocks": end["blocks"] - half["blocks"]}
+    told = {"spans": counting.ended - 1, "open": len(in_flight.snapshot()), "blocks": end["blocks"] - half["blocks"]}
     print(json.dumps(told), flush=True)
 
 

@@ -22,7 +22,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "live"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 SHORT = 500
@@ -31,9 +31,8 @@ WARM_UP = 3
 
 def provider(pieces: int, gap: float) -> None:
     """Serve until the input ends."""
-    import numbered
-
     from otel_tokenstream.demo.provider import ScriptedProvider
+    from tests.live import numbered
 
     with ScriptedProvider() as running:
         running.scripts["numbered"] = numbered.script(pieces, gap)
@@ -151,7 +150,7 @@ def started(*arguments):
 
 
 def outage(server, options) -> bool:
-    from brokers import Route
+    from tests.live.brokers import Route
 
     gap = 1 / options.rate
     pieces = round((options.outage * 2) / gap)
@@ -196,9 +195,8 @@ def outage(server, options) -> bool:
 
 
 def load(servers, options) -> bool:
-    from brokers import Route
-
     from otel_tokenstream.live.sink import attach
+    from tests.live.brokers import Route
 
     routes = [Route(server) for server in servers]
     exact, texts = True, []
@@ -255,7 +253,7 @@ def main() -> int:
     if sys.argv[1:2] == ["program"]:
         program(sys.argv[2], int(sys.argv[3]), sys.argv[4], int(sys.argv[5]))
         return 0
-    from brokers import RabbitMQ, Redis
+    from tests.live.brokers import RabbitMQ, Redis
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--outage", type=float, default=10.0, help="seconds")

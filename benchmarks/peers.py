@@ -15,11 +15,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from prebuilt import adrain, chunks, compare, drain
 
 
-def util_genai():
+def util_genai(tracing, metering):
     from opentelemetry.util.genai.handler import TelemetryHandler
     from opentelemetry.util.genai.stream import AsyncStreamWrapper, SyncStreamWrapper
 
-    handler = TelemetryHandler(TracerProvider(), MeterProvider([InMemoryMetricReader()]))
+    handler = TelemetryHandler(tracing, metering)
 
     class Hooks:
         def _process_chunk(self, chunk):
@@ -51,7 +51,7 @@ def util_genai():
     return wrap(Sync), wrap(Async)
 
 
-def openinference():
+def openinference(tracing, _):
     from openinference.instrumentation.litellm import (
         _finalize_streaming_span,
         _finalize_sync_streaming_span,
@@ -59,7 +59,7 @@ def openinference():
         _TracedSyncStream,
     )
 
-    tracer = TracerProvider().get_tracer("bench")
+    tracer = tracing.get_tracer("bench")
 
     def sync(source):
         span = tracer.start_span("completion")
@@ -74,7 +74,8 @@ def openinference():
 
 def main() -> None:
     peer = sys.argv[1]
-    sync, asynchronous = {"util-genai": util_genai, "openinference": openinference}[peer]()
+    providers = TracerProvider(), MeterProvider([InMemoryMetricReader()])
+    sync, asynchronous = {"util-genai": util_genai, "openinference": openinference}[peer](*providers)
     made = chunks(100)
     compare(f"{peer}: sync", sync, made, 9, drain)
     compare(f"{peer}: async", asynchronous, made, 9, adrain)

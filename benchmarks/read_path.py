@@ -16,11 +16,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from prebuilt import REPEAT, Source, adrain, chunks, compare, drain
 
-from otel_tokenstream.core import streams
-from otel_tokenstream.core.generation import Request
-from otel_tokenstream.core.telemetry import Telemetry
+from otel_tokenstream.core.call import stream_proxy
+from otel_tokenstream.core.call.request import Request
+from otel_tokenstream.core.emit.telemetry import Telemetry
 from otel_tokenstream.fields import parser_for
-from otel_tokenstream.patches.litellm.chat import reader
+from otel_tokenstream.patches.litellm.apis.chat import reader
 from otel_tokenstream.settings import Settings
 
 
@@ -29,8 +29,8 @@ def instrument(telemetry, *, fields=False):
         call = telemetry.start(Request("chat", "openai", "bench", stream=True))
         if fields and call.observed:
             call.parser = parser_for("chat", ("reasoning", "answer"))
-        call.asked = 0
-        return streams.proxy(source, call, reader(call) if call.observed else None)
+        call.read_started = 0
+        return stream_proxy.proxy(source, call, reader(call) if call.observed else None)
 
     return wrap
 
@@ -66,7 +66,7 @@ def main() -> None:
         compare(f"{kind}: unsampled, all metrics", instrument(metrics_only), made, options.rounds, loop)
         compare(f"{kind}: unsampled, no meter provider", instrument(nothing), made, options.rounds, loop)
     cpu = time.process_time()
-    full.instruments.backlog.drain(within=600, pausing=False)
+    full.instruments.gap_queue.drain(within=600, pausing=False)
     records = 4 * options.rounds * options.chunks * REPEAT
     print(f"Off the read path, one histogram record a chunk: {(time.process_time() - cpu) / records * 1e6:.1f} us")
     for count in (50, 5_000):

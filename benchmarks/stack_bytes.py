@@ -19,13 +19,11 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests" / "stack"), str(ROOT)]
+sys.path.insert(0, str(ROOT))
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
-import ask  # noqa: E402
 import grpc  # noqa: E402
 import litellm  # noqa: E402
-import servers  # noqa: E402
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans  # noqa: E402
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp  # noqa: E402
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as service  # noqa: E402
@@ -36,6 +34,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from otel_tokenstream import LiteLLMInstrumentor, signals  # noqa: E402
 from otel_tokenstream.demo.children import Children  # noqa: E402
 from otel_tokenstream.demo.provider import Script, ScriptedProvider  # noqa: E402
+from tests.stack import ask, servers  # noqa: E402
 
 LENGTHS = (50, 500, 5000)
 BATCH = 512

@@ -21,13 +21,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests" / "stack"), str(ROOT)]
+sys.path.insert(0, str(ROOT))
 
 import grpc  # noqa: E402
 import requests  # noqa: E402
-import servers  # noqa: E402
 import stack_bytes  # noqa: E402
-from ask import get, logql, promql  # noqa: E402
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs_otlp  # noqa: E402
 from opentelemetry.sdk.trace import TracerProvider  # noqa: E402
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: E402
@@ -36,6 +34,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from otel_tokenstream import LiteLLMInstrumentor, signals  # noqa: E402
 from otel_tokenstream.demo.children import Children  # noqa: E402
 from otel_tokenstream.demo.provider import ScriptedProvider  # noqa: E402
+from tests.stack import servers  # noqa: E402
+from tests.stack.ask import get, logql, promql  # noqa: E402
 
 RATES = (50, 100, 200, 400, 800, 1600, 3200)
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"

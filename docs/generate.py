@@ -1,17 +1,22 @@
-"""Writes what the documentation derives from the code: docs/signals.md, docs/settings.md, the tables of README.md.
+"""Write the pages that derive from the code: docs/signals.md, docs/settings.md, docs/entries.md.
 
-With ``--check`` nothing is written; the exit code tells whether a file is out of date.
+docs/versions.md, the line on versions in README.md and the versions that ``otel-tokenstream doctor`` knows derive from
+docs/versions.json, which ``make test-versions`` writes.
+
+With ``--check`` nothing is written; the exit code is 1 if a file is out of date.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream import signals
+from otel_tokenstream.doctor.catalogue import GROUPS
 from otel_tokenstream.settings import Setting, catalogue
 
 if TYPE_CHECKING:
@@ -38,7 +43,7 @@ covers the library's retries and fallbacks, and ends when the stream ends, howev
 {span_attributes}
 ## The span of a DSPy module
 
-One internal span for each call of a module, named after its class; the parent of what the module calls.
+One internal span for each call of a module, named after its class; the parent of the calls that the module makes.
 
 {module_attributes}
 ## Events
@@ -50,16 +55,24 @@ On the span when it ends, or as log records of the same name while the stream ru
 {event_attributes}
 ## Log records of a call
 
-Where content is captured on events, whatever `OTEL_TOKENSTREAM_EVENTS` says. Their attributes are
-the span's, with those that `correlate` adds.
+Whatever `OTEL_TOKENSTREAM_EVENTS` says. Their attributes are the span's, with those that `correlate` adds.
 
 {records}
 ## Metrics
 
 Independent of trace sampling, and recorded in the span's context, so that exemplars lead to traces.
-`OTEL_TOKENSTREAM_METRIC_NAMES` chooses between `gen_ai.client.operation.*` and `gen_ai.client.inference.*`.
 
 {metrics}
+## Names of the conventions by setting
+
+`OTEL_TOKENSTREAM_METRIC_NAMES` chooses between the names of the semantic conventions 1.41 (`old`, the default, which
+most back ends know) and those of the GenAI conventions 0.1 (`new`); `both` emits all of them. Dashboards and alerts of
+this repository work with each.
+
+{conventions}
+Whatever the setting says, `gen_ai.response.finish_reasons` reads `error` for a choice that was cut before it had a
+reason, token counts by modality stand under the names of 0.1, and `gen_ai.*` span attributes do not differ otherwise.
+
 ## Advised bucket bounds
 
 In the unit of the histogram. A view of the application overrides them.
@@ -76,9 +89,37 @@ configuration file (first column), an environment variable (second column), and,
 capture, a flag of `opentelemetry-instrument`: the variable in lower case without `OTEL_`, for
 example `--tokenstream_stall_threshold 5`. An option wins over a flag or variable, and that over the default.
 
-A bad option or value names the setting, the value and what is allowed. `instrument()` raises
+A message about a bad option names the setting, the value and the allowed values. `instrument()` raises
 `SettingError`. Under `opentelemetry-instrument`, and in a configuration file, it is logged once as an
 error and the default is used, because raising there would switch off every instrumentation of the process.
+"""
+
+ENTRIES_PAGE = """\
+# What is seen of each library
+
+Generated from `tests/entries/table.py` by `make docs`. Each row is a test with the real library over real HTTP, with
+all instrumentors of this package: the entry is called, in its async form too where it has one, and its stream is read
+to the end. The span then has exactly the marked facts. Every row has one span a call, with its model, provider,
+server, duration and outcome.
+
+- *chunks*: it is a stream. Each chunk is timed, with time to the first token, gaps, waits and stalls.
+- *text*: the answer, where [content](content.md) is captured.
+- *usage*: the token counts that the provider reported. Those that a library estimates do not count here.
+- *reason*, *model*, *id*: the finish reason, the model that answered, the answer's id.
+
+"""
+
+VERSIONS = """\
+# Versions
+
+Generated from `docs/versions.json`, which `make test-versions` writes, by `make docs`.
+
+Each row is an environment of its own, on Linux, in which `tests/versions` ran: one stream is one span, sync and async,
+with litellm imported before and after; modules, fields, tools and retrievers of DSPy; plain calls streamed underneath;
+streams that break off; no function of litellm left unpatched. A row names what it holds back; everything else in it is
+the newest that pip gives with that, on the day it ran. `make test-newest` runs the endings and the tests of the patches
+as well, with the newest of everything.
+
 """
 
 
@@ -121,6 +162,22 @@ def metrics() -> str:
     return table(("Metric", "Kind", "Unit", "Meaning", "Attributes"), rows)
 
 
+def conventions() -> str:
+    """Return the table of what each value of ``metric_names`` emits."""
+    old, new = ("yes", "", "yes"), ("", "yes", "yes")
+    rows = [
+        (f"metric `{name}`", *(old if name in signals.OLD_NAMES else new))
+        for name in signals.METRICS
+        if name in signals.OLD_NAMES | signals.NEW_NAMES
+    ]
+    rows += [
+        (f"log record `{signals.EXCEPTION_RECORD}` for a call that failed", *new),
+        ("span of an agent or a whole program named after its class", "yes", "", ""),
+        (f"that span named `invoke_agent` or `invoke_workflow` and the class, with `{signals.AGENT_NAME}`", *new),
+    ]
+    return table(("Signal", "`old`", "`new`", "`both`"), rows)
+
+
 def buckets() -> str:
     by_bounds: dict[tuple[float, ...], list[str]] = {}
     for each in signals.METRICS.values():
@@ -135,11 +192,12 @@ def signals_page() -> str:
         scope=signals.SCOPE,
         schema=signals.SCHEMA_URL,
         span_attributes=span_attributes("gen_ai.", "server.", "error.", "user.", "tokenstream."),
-        module_attributes=span_attributes("dspy."),
+        module_attributes=span_attributes("dspy.", signals.AGENT_NAME),
         events=events(),
         records=records(),
         event_attributes=attributes(signals.EVENT_ATTRIBUTES.values()),
         metrics=metrics(),
+        conventions=conventions(),
         buckets=buckets(),
     )
 
@@ -154,11 +212,6 @@ def default(setting: Setting) -> str:
     return f"{code(value)} {setting.unit}".rstrip()
 
 
-def settings_short() -> str:
-    rows = [(code(each.environment), default(each), each.brief) for each in catalogue().values()]
-    return table(("Variable", "Default", "Meaning"), rows)
-
-
 def settings_page() -> str:
     rows = [
         (code(each.name), code(each.environment), default(each), each.allowed, each.zero, each.brief)
@@ -168,36 +221,112 @@ def settings_page() -> str:
     return "\n".join((SETTINGS_INTRODUCTION, table(head, rows)))
 
 
+# --- Versions -----------------------------------------------------------------------------
+
+LIBRARIES = {"litellm": "litellm", "dspy": "DSPy", "openai": "openai", "opentelemetry-sdk": "OpenTelemetry SDK"}
+
+
+def results() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = json.loads((ROOT / "docs" / "versions.json").read_text(encoding="utf-8"))
+    return found
+
+
+def outcome(row: dict[str, Any]) -> str:
+    told = [f"{row['passed']} passed"]
+    if row["skipped"]:
+        told.append(f"{row['skipped']} skipped")
+    if row["failed"]:
+        told.append(f"{len(row['failed'])} failed: {names(row['failed'])}")
+    return ", ".join(told)
+
+
+def versions_page() -> str:
+    rows = [
+        (code(name), *(row.get(each, "none") for each in (*LIBRARIES, "python")), outcome(row))
+        for name, row in results().items()
+    ]
+    return VERSIONS + table(("Row", *LIBRARIES.values(), "Python", "Tests"), rows)
+
+
+def passed() -> list[dict[str, Any]]:
+    """Return the rows that may be claimed: those in which no test failed."""
+    return [row for row in results().values() if row["passed"] and not row["failed"]]
+
+
+def ordered(versions: Iterable[str]) -> list[str]:
+    return sorted(set(versions), key=lambda each: [int(number) for number in re.findall(r"\d+", each)])
+
+
+def newest_tested() -> str:
+    newest = {name: ordered(row[name] for row in passed() if name in row) for name in LIBRARIES}
+    return json.dumps({name: found[-1] for name, found in newest.items() if found}, indent=1) + "\n"
+
+
+def versions_short() -> str:
+    """One line."""
+    good = passed()
+
+    def span(of: str) -> str:
+        found = ordered(row[of] for row in good if of in row)
+        return " to ".join(dict.fromkeys((found[0], found[-1]))) if found else "none"
+
+    said = ", ".join(f"{name} {span(each)}" for each, name in {**LIBRARIES, "python": "Python"}.items())
+    failed = len(results()) - len(good)
+    less = f"; {failed} of {len(results())} environments have failures" if failed else ""
+    return f"- Tested on Linux with {said}{less}: [docs/versions.md](docs/versions.md).\n"
+
+
+# --- Entries ------------------------------------------------------------------------------
+
+
+def entries_page() -> str:
+    """Return the page of entries, a table for each library."""
+    sys.path.insert(0, str(ROOT))
+    from tests.entries.entry import FACTS  # noqa: PLC0415  # beside the package, which does not know its tests
+    from tests.entries.table import ENTRIES  # noqa: PLC0415
+
+    parts = []
+    for library in dict.fromkeys(each.library for each in ENTRIES):
+        of = [each for each in ENTRIES if each.library == library]
+        rows = [(code(each.name), *("yes" if fact in each.seen else "-" for fact in FACTS)) for each in of]
+        parts.append(f"## {library}\n\n{table(('Entry', *FACTS), rows)}")
+    return ENTRIES_PAGE + "\n".join(parts)
+
+
+# --- Doctor -------------------------------------------------------------------------------
+
+
+def checks() -> str:
+    rows = [(group, code(each.name), each.brief, each.needs) for group, of in GROUPS.items() for each in of]
+    return table(("", "Check", "Looks at", "Extra"), rows)
+
+
 # --- Files --------------------------------------------------------------------------------
 
 
-def between_markers(text: str, part: str, content: str) -> str:
-    """Replace what stands between ``<!-- generated: part -->`` and the next ``<!-- end -->``."""
-    pattern = re.compile(rf"(<!-- generated: {part} -->\n).*?(<!-- end -->)", re.DOTALL)
-    replaced, found = pattern.subn(lambda match: f"{match[1]}{content}{match[2]}", text)
+def between_markers(path: Path, part: str, content: str) -> str:
+    """Return a file with what stands between ``<!-- generated: part -->`` and the next ``<!-- end -->`` replaced."""
+    replaced, found = re.subn(
+        rf"(<!-- generated: {part} -->\n).*?(<!-- end -->)",
+        lambda match: f"{match[1]}{content}{match[2]}",
+        path.read_text(encoding="utf-8"),
+        flags=re.DOTALL,
+    )
     if found != 1:
-        msg = f"README.md must have the marker <!-- generated: {part} --> once, and <!-- end --> after it"
+        msg = f"{path.name} must have the marker <!-- generated: {part} --> once, and <!-- end --> after it"
         raise SystemExit(msg)
     return replaced
-
-
-def readme() -> str:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for part, content in (
-        ("span attributes", span_attributes("tokenstream.")),
-        ("events", table(("Event", "Meaning"), ((code(e.name), e.brief) for e in signals.EVENTS.values()))),
-        ("metrics", table(("Metric", "Meaning"), ((code(m.name), m.brief) for m in signals.METRICS.values()))),
-        ("settings", settings_short()),
-    ):
-        text = between_markers(text, part, content)
-    return text
 
 
 def documents() -> dict[Path, str]:
     return {
         ROOT / "docs" / "signals.md": signals_page(),
         ROOT / "docs" / "settings.md": settings_page(),
-        ROOT / "README.md": readme(),
+        ROOT / "docs" / "entries.md": entries_page(),
+        ROOT / "docs" / "versions.md": versions_page(),
+        ROOT / "docs" / "doctor.md": between_markers(ROOT / "docs" / "doctor.md", "checks", checks()),
+        ROOT / "otel_tokenstream" / "doctor" / "tested.json": newest_tested(),
+        ROOT / "README.md": between_markers(ROOT / "README.md", "versions", versions_short()),
     }
 
 

@@ -33,9 +33,10 @@ SEVERAL = "openai/human,openai/thinking,openai/slow-start"
 def main() -> int:
     checks: dict[str, Callable[[str, Mapping[str, str]], int]] = {
         "chat": check_chat,
+        "agent": check_chat,
         "session": check_session,
         "continue": check_continue,
-        **dict.fromkeys(("models", "progress", "buffered"), run),
+        **dict.fromkeys(("models", "side_by_side", "progress", "buffered"), run),
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=checks)

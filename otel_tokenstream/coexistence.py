@@ -1,7 +1,7 @@
 """Other instrumentations of the same library: a warning where they make a second span of each call certain.
 
 The official OpenAI and DSPy instrumentations need none: they and we tell each other by a key
-in the context whose the span of a call is (``core/ownership.py``).
+in the context whose the span of a call is (``core/call/nesting.py``).
 """
 
 from __future__ import annotations
@@ -11,8 +11,13 @@ import os
 import sys
 from functools import cache
 from importlib.metadata import EntryPoints, entry_points
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from otel_tokenstream.core.guard import guarded
+from otel_tokenstream.core.runtime.guard import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _logger = logging.getLogger(__name__)
 
@@ -23,6 +28,11 @@ _DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 _MAKE_SPANS = {
     "litellm": ("openinference.instrumentation.litellm", "opentelemetry.instrumentation.litellm"),
     "dspy": ("openinference.instrumentation.dspy",),
+    "openai": ("openinference.instrumentation.openai", "opentelemetry.instrumentation.openai"),
+    "anthropic": ("openinference.instrumentation.anthropic", "opentelemetry.instrumentation.anthropic"),
+    "lionagi": (),
+    "lionpride": (),
+    "langchain_core": ("openinference.instrumentation.langchain", "opentelemetry.instrumentation.langchain"),
 }
 
 
@@ -45,6 +55,11 @@ def warn_of_duplicates(library: str, *, zero_code: bool) -> None:
         )
 
 
+def span_makers(libraries: Iterable[str]) -> tuple[str, ...]:
+    """Return the modules of the instrumentations that give the calls of these libraries a second span."""
+    return tuple(module for library in libraries for module in _MAKE_SPANS.get(library, ()))
+
+
 def _active(library: str) -> dict[str, str]:
     found = {}
     for module in _MAKE_SPANS[library]:
@@ -58,12 +73,19 @@ def _active(library: str) -> dict[str, str]:
 
 def _installed(library: str) -> dict[str, str]:
     disabled = {name.strip() for name in os.environ.get(_DISABLED, "").split(",")}
+    modules = [module for module in _MAKE_SPANS[library] if _may_be_there(module)]
     return {
         entry.name: module
-        for entry in _instrumentors()
-        for module in _MAKE_SPANS[library]
+        for entry in (_instrumentors() if modules else ())
+        for module in modules
         if entry.value.startswith(f"{module}:") and entry.name not in disabled
     }
+
+
+def _may_be_there(module: str) -> bool:
+    """Look no deeper than can be done without an import."""
+    top, _, _ = module.partition(".")
+    return find_spec(module if module.startswith("opentelemetry.instrumentation.") else top) is not None
 
 
 @cache

@@ -2,39 +2,51 @@
 
 from __future__ import annotations
 
+import atexit
+import sys
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # untyped
 
 from otel_tokenstream.coexistence import warn_of_duplicates
-from otel_tokenstream.core.guard import fault
-from otel_tokenstream.core.telemetry import telemetry_for
+from otel_tokenstream.core.emit import silence
+from otel_tokenstream.core.emit.deferred import DeferredTelemetry
+from otel_tokenstream.core.runtime.guard import fault
+from otel_tokenstream.patches import first_import
 from otel_tokenstream.settings import Configuration, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from otel_tokenstream.core.telemetry import Telemetry
+    from typing_extensions import Unpack
+
+    from otel_tokenstream.core.emit.telemetry import Telemetry
+    from otel_tokenstream.instrument_options import InstrumentOptions
     from otel_tokenstream.live.from_settings import Outlets
     from otel_tokenstream.patches.table import PatchTable
 
-_PROVIDERS = ("tracer_provider", "meter_provider", "logger_provider")
+PROVIDERS = ("tracer_provider", "meter_provider", "logger_provider")
 
 
 class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
-    """Takes the three providers and every setting by name; see ``settings.Settings``."""
+    """Takes the three providers and every setting by name; see ``settings.Settings``.
+
+    Until the library is imported there are only checked settings and a hook: every process that
+    ``opentelemetry-instrument`` starts pays for what is imported here.
+    """
 
     configuration = Configuration
-    _library: str
+    library: str
     _requirement: str
-    _table: PatchTable | None = None
-    _telemetry: Telemetry | None = None
+    table: PatchTable | None = None
+    """The patches; None until the library is imported."""
+    _telemetry: DeferredTelemetry | None = None
     _outlets: Outlets | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
         return (self._requirement,)
 
-    def instrument(self, **kwargs: Any) -> Any:
+    def instrument(self, **kwargs: Unpack[InstrumentOptions]) -> None:
         """Instrument the library; a second call changes nothing.
 
         Raises:
@@ -43,27 +55,45 @@ class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
                 under ``opentelemetry-instrument``, where it is logged and the default used.
 
         """
-        # What starts every instrumentation of a process has checked the requirements already.
+        # ``opentelemetry-instrument`` has checked the requirements already.
         zero_code = kwargs.get("skip_dep_check", False)
-        return super().instrument(**kwargs, lenient=zero_code)
+        super().instrument(**kwargs, lenient=zero_code)
 
     def _instrument(self, **kwargs: Any) -> None:
         lenient = kwargs.pop("lenient", False)
-        providers = {name: kwargs.pop(name, None) for name in _PROVIDERS}
+        providers = {name: kwargs.pop(name, None) for name in PROVIDERS}
         settings = Settings.load(kwargs, lenient=lenient)
-        warn_of_duplicates(self._library, zero_code=lenient)
+        warn_of_duplicates(self.library, zero_code=lenient)
+        self._telemetry = DeferredTelemetry(self.library, settings, providers)
+        try:
+            if self.library in sys.modules or any(provider is not None for provider in providers.values()):
+                self._telemetry.get()  # a provider that cannot be used is an error here and now
+        except Exception as error:
+            self._telemetry = None
+            if not lenient:
+                raise
+            fault("asking the providers for a tracer, a meter and a logger", error)
+            return
         self._outlets = _outlets(settings, lenient=lenient) if settings.live else None
-        self._telemetry = telemetry_for(settings, **providers, library=self._library)
-        self._telemetry.switch(on=True)
-        self._table = self._patches()(self._telemetry)
-        self._table.apply()
+        if self.library in sys.modules:
+            self._patch()
+        else:
+            first_import.before_import(self.library, self._patch)
+            if not lenient:  # most processes of a program that is started with instrumentation import no library
+                atexit.register(silence.no_library)
+
+    def _patch(self) -> None:
+        if self._telemetry is not None:
+            self.table = self._patches()(self._telemetry.get())
+            self.table.apply()
 
     def _uninstrument(self, **_: Any) -> None:
-        if self._table is not None:
-            self._table.remove()
-            self._table = None
+        first_import.withdraw(self.library)
+        if self.table is not None:
+            self.table.remove()
+            self.table = None
         if self._telemetry is not None:
-            self._telemetry.switch(on=False)
+            self._telemetry.switch_off()
             self._telemetry = None
         if self._outlets is not None:
             self._outlets.close()
@@ -92,7 +122,7 @@ def _outlets(settings: Settings, *, lenient: bool) -> Outlets | None:
 class LiteLLMInstrumentor(_Instrumentor):
     """Spans, token events and metrics for the streams of litellm."""
 
-    _library = "litellm"
+    library = "litellm"
     _requirement = "litellm >= 1.60"
 
     def _patches(self) -> Callable[[Telemetry], PatchTable]:
@@ -104,10 +134,70 @@ class LiteLLMInstrumentor(_Instrumentor):
 class DSPyInstrumentor(_Instrumentor):
     """Spans for DSPy's modules, and for the model calls of its own engine."""
 
-    _library = "dspy"
+    library = "dspy"
     _requirement = "dspy >= 2.6.27"
 
     def _patches(self) -> Callable[[Telemetry], PatchTable]:
         from otel_tokenstream.patches import dspy  # noqa: PLC0415  # only what is used is loaded
 
         return dspy.table
+
+
+class LangChainInstrumentor(_Instrumentor):
+    """Spans, token events and metrics for the model calls of LangChain and LangGraph."""
+
+    library = "langchain_core"
+    _requirement = "langchain-core >= 1.0"
+
+    def _patches(self) -> Callable[[Telemetry], PatchTable]:
+        from otel_tokenstream.patches import langchain  # noqa: PLC0415  # only what is used is loaded
+
+        return langchain.table
+
+
+class OpenAIInstrumentor(_Instrumentor):
+    """Spans, token events and metrics for the calls of OpenAI's SDK."""
+
+    library = "openai"
+    _requirement = "openai >= 1.40"
+
+    def _patches(self) -> Callable[[Telemetry], PatchTable]:
+        from otel_tokenstream.patches import openai  # noqa: PLC0415  # only what is used is loaded
+
+        return openai.table
+
+
+class AnthropicInstrumentor(_Instrumentor):
+    """Spans, token events and metrics for the calls of Anthropic's SDK."""
+
+    library = "anthropic"
+    _requirement = "anthropic >= 0.40"
+
+    def _patches(self) -> Callable[[Telemetry], PatchTable]:
+        from otel_tokenstream.patches import anthropic  # noqa: PLC0415  # only what is used is loaded
+
+        return anthropic.table
+
+
+class LionAGIInstrumentor(_Instrumentor):
+    """Spans, token events and metrics for the calls of lionagi's models over HTTP."""
+
+    library = "lionagi"
+    _requirement = "lionagi >= 0.30"
+
+    def _patches(self) -> Callable[[Telemetry], PatchTable]:
+        from otel_tokenstream.patches import lionagi  # noqa: PLC0415  # only what is used is loaded
+
+        return lionagi.table
+
+
+class LionprideInstrumentor(_Instrumentor):
+    """Spans, token events and metrics for the calls of lionpride's endpoints."""
+
+    library = "lionpride"
+    _requirement = "lionpride >= 1.0.0a12"
+
+    def _patches(self) -> Callable[[Telemetry], PatchTable]:
+        from otel_tokenstream.patches import lionpride  # noqa: PLC0415  # only what is used is loaded
+
+        return lionpride.table

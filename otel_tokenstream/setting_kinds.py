@@ -1,4 +1,4 @@
-"""What values a setting takes: in words for the documentation, and as the function that checks one.
+"""Kinds of values of settings: in words for the documentation, and as the function that checks one.
 
 A check takes what stands in a variable or is given as an option, and returns the setting's
 value; it raises KeyError, TypeError or ValueError for any other.
@@ -82,7 +82,7 @@ class NamedHook:
 
     @property
     def longest(self) -> object:
-        """What a ``Redactor`` declares; a plain function declares nothing."""
+        """Return the longest match that a ``Redactor`` declares; a plain function declares none."""
         return getattr(self._found(), "longest", None)
 
     def _found(self) -> Any:

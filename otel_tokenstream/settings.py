@@ -7,7 +7,6 @@ process, a bad one is logged as an error and its default is used.
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import re
@@ -76,7 +75,7 @@ def _setting(
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a user can set; see ``catalogue()`` for names, units and meanings."""
+    """All settings; see ``catalogue()`` for names, units and meanings."""
 
     events: Emitters = _setting(
         "span",
@@ -121,7 +120,7 @@ class Settings:
         "old",
         environment.OTEL_TOKENSTREAM_METRIC_NAMES,
         kinds.choice("old", "new", "both"),
-        "Names of the convention's metrics: gen_ai.client.operation.* (old), gen_ai.client.inference.* (new)",
+        "Names of the GenAI conventions: of version 1.41 (old), of 0.1 (new), or both; the table is in docs/signals.md",
     )
     chunk_metrics: bool = _setting(
         True,  # the default of a setting, named by its field
@@ -146,6 +145,21 @@ class Settings:
         environment.OTEL_TOKENSTREAM_DSPY_OPTIMIZERS,
         kinds.boolean(),
         "Show modules, tools and tokens in DSPy's Evaluate and optimizers too, which call programs by the thousand",
+    )
+    langchain_steps: int = _setting(
+        200,
+        environment.OTEL_TOKENSTREAM_LANGCHAIN_STEPS,
+        kinds.whole(100_000),
+        "Spans that one run of a LangChain program may have for its chains, nodes, tools and retrievers",
+        unit="spans",
+        zero="none of them",
+    )
+    langchain_ids: frozenset[str] = _setting(
+        frozenset(),
+        environment.OTEL_TOKENSTREAM_LANGCHAIN_IDS,
+        kinds.several("thread_id", "run_id"),
+        "Ids of a LangChain program's run that are correlated: LangGraph's thread_id as gen_ai.conversation.id, the id "
+        "of the outermost run as tokenstream.request_id. What the program gives to correlate comes first",
     )
     request_usage: bool = _setting(
         False,  # the default of a setting, named by its field
@@ -236,6 +250,10 @@ class Settings:
         return self.content_value_limit or self.content_limit
 
     @property
+    def new_names(self) -> bool:
+        return self.metric_names in ("new", "both")
+
+    @property
     def stall_threshold_ns(self) -> int:
         return round(self.stall_threshold * 1e9)
 
@@ -287,7 +305,7 @@ def catalogue() -> dict[str, Setting]:
     }
 
 
-@dataclass(init=False)
+@dataclass(init=False, repr=False, eq=False)
 class Configuration:
     """Options of one instrumentation in a declarative configuration file.
 
@@ -305,6 +323,8 @@ class Configuration:
     fields: bool | None = None
     dspy_stream: str | None = None
     dspy_optimizers: bool | None = None
+    langchain_steps: int | None = None
+    langchain_ids: str | None = None
     request_usage: bool | None = None
     proxy_attributes: str | None = None
     model_limit: int | None = None
@@ -361,6 +381,8 @@ def _withdraw_content(values: dict[str, object]) -> None:
 
 
 def _miss(what: str, key: str, known: Mapping[str, Setting], values: dict[str, Any], problems: list[str]) -> None:
+    import difflib  # noqa: PLC0415  # a name is seldom misspelt, and every process would load it
+
     near = difflib.get_close_matches(key, known, n=1)
     hint = f", did you mean {near[0]}" if near else ""
     problems.append(f"unknown {what} {key!r}{hint}; known are {', '.join(sorted(known))}")

@@ -1,32 +1,68 @@
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING
+import itertools
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from otel_tokenstream.core import open_calls
-from otel_tokenstream.demo.provider import ScriptedProvider
+from otel_tokenstream.core.call import in_flight
+from otel_tokenstream.core.emit.telemetry import telemetry_for
+from otel_tokenstream.settings import Settings
+from otel_tokenstream.testing import capture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from browser import Browser
+    from otel_tokenstream.core.emit.telemetry import Telemetry
+    from otel_tokenstream.demo.provider import ScriptedProvider
+    from otel_tokenstream.testing import Capture
+    from tests.viewer.browser import Browser
+
+
+_TESTS_A_COLLECTION = 25
+_tests = itertools.count(1)
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage between tests only.
+
+    Streams of openai's are reference cycles. One that is found while httpcore holds the lock of its pool closes its
+    connection there, which takes the lock a second time and hangs the thread, with this package and without it.
+    """
+    gc.freeze()
+    gc.disable()
 
 
 @pytest.fixture(autouse=True)
 def every_call_ends() -> Iterator[None]:
     """A call that a test leaves open is counted by those after it."""
-    before = open_calls.snapshot()
+    before = in_flight.snapshot()
     yield
-    if any(call not in before for call in open_calls.snapshot()):
+    if next(_tests) % _TESTS_A_COLLECTION == 0 or any(call not in before for call in in_flight.snapshot()):
         gc.collect()
-        open_calls.finish_dropped()
-    assert [call for call in open_calls.snapshot() if call not in before] == []
+        in_flight.finish_dropped()
+    assert [call for call in in_flight.snapshot() if call not in before] == []
+
+
+@pytest.fixture
+def record() -> Iterator[Callable[..., tuple[Telemetry, Capture]]]:
+    """Takes settings and returns the telemetry with them, and what it emits."""
+    with ExitStack() as stack:
+
+        def made(**settings: Any) -> tuple[Telemetry, Capture]:
+            captured = stack.enter_context(capture(**settings))
+            providers = (captured.tracer_provider, captured.meter_provider, captured.logger_provider)
+            return telemetry_for(Settings.load(settings), *providers), captured
+
+        yield made
 
 
 @pytest.fixture(scope="session")
 def running_provider() -> Iterator[ScriptedProvider]:
+    from otel_tokenstream.demo.provider import ScriptedProvider
+
     with ScriptedProvider() as provider:
         yield provider
 
@@ -40,8 +76,25 @@ def provider(running_provider: ScriptedProvider) -> ScriptedProvider:
 
 @pytest.fixture(scope="module")
 def started_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    from browser import Browser
+    from tests.viewer.browser import Browser
 
     browser = Browser(tmp_path_factory.mktemp("profile"))
     yield browser
     browser.close()
+
+
+@pytest.fixture
+def open_browser(started_browser: Browser) -> Iterator[Browser]:
+    """The browser, which leaves the test's pages before their servers stop."""
+    started_browser.prefer("light")
+    started_browser.resize(1360, 1000)
+    yield started_browser
+    started_browser.leave()
+    started_browser.console()
+
+
+@pytest.fixture
+def browser(open_browser: Browser) -> Iterator[Browser]:
+    """The browser, whose console must be empty after the test: no error, and nothing refused by a page's policy."""
+    yield open_browser
+    assert open_browser.console() == []

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+PACKAGE = ROOT / "otel_tokenstream"
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+GETTING_STARTED = ROOT / "docs" / "getting-started.md"
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
@@ -28,9 +30,37 @@ def generator() -> ModuleType:
     return module
 
 
-def test_generated_documentation_is_what_the_code_says(generator: ModuleType) -> None:
+def test_generated_documentation_agrees_with_the_code(generator: ModuleType) -> None:
     """After a change of signals or settings the pages were written anew, by make docs."""
     assert generator.stale() == []
+
+
+def test_a_version_in_which_a_test_failed_is_not_claimed(
+    generator: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """README.md names the span of what passed, in the order of versions, and says that there is more."""
+    rows = {
+        litellm: {
+            "litellm": litellm,
+            "dspy": "3.4.1",
+            "openai": "3.57.0",
+            "opentelemetry-sdk": "1.45.2",
+            "python": python,
+        }
+        | {"passed": passed, "skipped": 0, "failed": failed}
+        for litellm, python, passed, failed in (
+            ("1.60.9", "3.9.1", 9, ["test_one"]),
+            ("1.80.16", "3.10.13", 10, []),
+            ("1.110.2", "3.11.7", 10, []),
+        )
+    }
+    monkeypatch.setattr(generator, "results", lambda: rows)
+    claim = generator.versions_short()
+    assert "litellm 1.80.16 to 1.110.2, DSPy 3.4.1," in claim
+    assert "Python 3.10.13 to 3.11.7; 1 of 3 environments have failures" in claim
+    assert "| `1.60.9` | 1.60.9 | 3.4.1 | 3.57.0 | 1.45.2 | 3.9.1 | 9 passed, 1 failed: `test_one` |" in (
+        generator.versions_page()
+    )
 
 
 @every_page
@@ -72,27 +102,55 @@ def test_make_targets_that_are_named_exist(page: Path) -> None:
     assert named <= known
 
 
-def test_readme_instruments_in_code_as_shown() -> None:
-    """The block of the README runs as it stands."""
+def test_the_code_that_instruments_runs_as_shown() -> None:
     block = re.search(
-        r"```python\n(from otel_tokenstream.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+        r"```python\n(from otel_tokenstream.*?)```", GETTING_STARTED.read_text(encoding="utf-8"), re.DOTALL
     )
     assert block is not None
     instrumentors = (otel_tokenstream.LiteLLMInstrumentor(), otel_tokenstream.DSPyInstrumentor())
     try:
-        exec(compile(block[1], "README.md", "exec"), {})
+        exec(compile(block[1], GETTING_STARTED.name, "exec"), {})
         assert all(each.is_instrumented_by_opentelemetry for each in instrumentors)
     finally:
         for each in instrumentors:
             each.uninstrument()
 
 
-def test_readme_configures_in_a_file_as_shown() -> None:
+def test_the_configuration_file_is_accepted_as_shown() -> None:
     """The keys of the configuration file are entry points, and what they take are settings."""
     import yaml
 
-    block = re.search(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    block = re.search(r"```yaml\n(.*?)```", GETTING_STARTED.read_text(encoding="utf-8"), re.DOTALL)
     assert block is not None
     options = yaml.safe_load(block[1])["instrumentation/development"]["python"]
-    assert set(options) == {"tokenstream_litellm", "tokenstream_dspy"}
+    assert set(options) == {
+        f"tokenstream_{each}"
+        for each in ("litellm", "dspy", "langchain", "openai", "anthropic", "lionagi", "lionpride")
+    }
     assert all(set(each) <= set(catalogue()) for each in options.values())
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/how-it-works.md", "docs/adding-a-library.md"])
+def test_files_that_a_page_names_exist(page: str) -> None:
+    """The pages lead to where a bucket bound is set, a frame is decoded, a span ends and a default stands."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:otel_tokenstream|tests|docs|grafana|benchmarks|patches)/[\w./-]+)`", text))
+    assert named
+    assert [each for each in sorted(named) if not ((ROOT / each).exists() or (PACKAGE / each).exists())] == []
+
+
+def test_answers_of_the_five_questions_hold() -> None:
+    """Each answer names the file in which the thing is defined, not one that mentions it."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    answers = dict(re.findall(r"^\| ([^|]+\?) \|[^`\n]*`([^`]+)`", text, re.MULTILINE))
+    defined = {
+        "Where is the bound of a bucket set?": "buckets",
+        "Where is a frame of Bedrock decoded?": "class EventStream",
+        "What makes a span end?": "def _next",
+        "Where does a setting's default stand?": "default",
+        "What has to be written for another library?": "",
+    }
+    assert set(answers) == set(defined)
+    for question, definition in defined.items():
+        answer = ROOT / answers[question]
+        assert answer.is_dir() or definition in answer.read_text(encoding="utf-8")

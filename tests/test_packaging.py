@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -12,19 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import zero_code
 from opentelemetry.instrumentation.dependencies import get_dist_dependency_conflicts
 from packaging.requirements import Requirement
 
 import otel_tokenstream
 from otel_tokenstream import environment
 from otel_tokenstream.settings import catalogue
+from tests import zero_code
 
 if TYPE_CHECKING:
     from email.message import Message
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "otel_tokenstream"
+CONSTRAINTS = ROOT / "constraints.txt"
+PROVEN = {"litellm", "dspy", "openai", "httpx", "httpx2", "opentelemetry-sdk", "opentelemetry-instrumentation"}
 BASE = {"opentelemetry-api", "opentelemetry-instrumentation", "wrapt"}
 
 
@@ -32,7 +36,7 @@ BASE = {"opentelemetry-api", "opentelemetry-instrumentation", "wrapt"}
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(directory)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=180)
     (built,) = directory.glob("*.whl")
     return built
 
@@ -49,14 +53,18 @@ def base_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A site directory with what a base install has and nothing else, linked from this environment."""
     site = tmp_path_factory.mktemp("site")
     for each in _with_requirements(distribution("otel-tokenstream"), {}).values():
-        for file in each.files or ():
-            target = site / file
-            if ".." not in file.parts and file.suffix != ".pth" and not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.symlink_to(each.locate_file(file))
+        link(each, site)
     if not (site / "otel_tokenstream").exists():  # an editable install has no files there
         (site / "otel_tokenstream").symlink_to(PACKAGE)
     return site
+
+
+def link(package: Distribution, site: Path) -> None:
+    for file in package.files or ():
+        target = site / file
+        if ".." not in file.parts and file.suffix != ".pth" and not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(package.locate_file(file))
 
 
 def _with_requirements(root: Distribution, found: dict[str, Distribution]) -> dict[str, Distribution]:
@@ -73,7 +81,7 @@ def on_base(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run an isolated interpreter that sees nothing but the standard library and a site directory."""
     code = f"import sys; sys.path.insert(0, {str(site)!r}); sys.argv = sys.argv[1:]; exec(sys.argv.pop(0))"
     command = [sys.executable, "-I", "-S", "-c", code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
 
 
 def test_the_wheel_has_every_file_of_the_package_and_no_other(wheel: Path) -> None:
@@ -97,6 +105,24 @@ def test_no_requirement_is_pinned(metadata: Message) -> None:
     assert not [str(each) for each in requirements if any(part.operator == "==" for part in each.specifier)]
 
 
+def test_this_environment_has_the_versions_that_are_said_to_be_tested() -> None:
+    """A package of the tests that holds a library back would let them pass with an older one."""
+    pinned = [Requirement(line) for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines() if line[0].isalpha()]
+    wanted = {
+        each.name: str(each.specifier).removeprefix("==")
+        for each in pinned
+        if each.name in PROVEN and (each.marker is None or each.marker.evaluate())
+    }
+    assert set(wanted) == PROVEN
+    assert {name: version(name) for name in PROVEN} == wanted
+
+
+def test_no_requirement_asks_for_an_extra_of_litellms(metadata: Message) -> None:
+    """They pin companions of one version: where one is not published, pip takes an older litellm and says nothing."""
+    requirements = [Requirement(text) for text in metadata.get_all("Requires-Dist", ())]
+    assert not [str(each) for each in requirements if each.name == "litellm" and each.extras]
+
+
 def test_the_version_is_the_same_everywhere(metadata: Message) -> None:
     """Wheel, installed distribution and the newest heading of the changelog agree."""
     heading = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
@@ -117,6 +143,11 @@ def test_entry_points_load() -> None:
     assert loaded == {
         ("opentelemetry_instrumentor", "tokenstream_litellm"): otel_tokenstream.LiteLLMInstrumentor,
         ("opentelemetry_instrumentor", "tokenstream_dspy"): otel_tokenstream.DSPyInstrumentor,
+        ("opentelemetry_instrumentor", "tokenstream_langchain"): otel_tokenstream.LangChainInstrumentor,
+        ("opentelemetry_instrumentor", "tokenstream_openai"): otel_tokenstream.OpenAIInstrumentor,
+        ("opentelemetry_instrumentor", "tokenstream_anthropic"): otel_tokenstream.AnthropicInstrumentor,
+        ("opentelemetry_instrumentor", "tokenstream_lionagi"): otel_tokenstream.LionAGIInstrumentor,
+        ("opentelemetry_instrumentor", "tokenstream_lionpride"): otel_tokenstream.LionprideInstrumentor,
         ("opentelemetry_environment_variables", "tokenstream"): environment,
     }
 
@@ -164,14 +195,43 @@ def test_a_base_install_imports_and_instruments(base_site: Path) -> None:
     assert '"litellm >= 1.60"' in run.stderr
 
 
+DOCTOR = "import sys; from otel_tokenstream.cli import main; sys.exit(main(['doctor', '--json']))"
+
+
+def complaints(run: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    """What doctor calls no ok, and what mends it."""
+    assert run.stdout, run.stderr
+    return {each["check"]: each["fix"] for each in json.loads(run.stdout)["findings"] if each["level"] != "ok"}
+
+
+def test_doctor_works_on_a_base_install(base_site: Path) -> None:
+    """It names what is missing there, with the extras that bring it, and nothing else."""
+    run = on_base(base_site, DOCTOR)
+    assert run.returncode == 1
+    assert complaints(run) == {
+        "libraries": 'pip install "otel-tokenstream[litellm]"',
+        "sdk": 'pip install "otel-tokenstream[auto]"',
+    }
+
+
+def test_doctor_names_a_missing_distro(base_site: Path, tmp_path: Path) -> None:
+    """With the SDK alone opentelemetry-instrument starts nothing."""
+    site = tmp_path / "site"
+    shutil.copytree(base_site, site, symlinks=True)
+    for name in ("opentelemetry-sdk", "litellm", "aiohttp"):
+        link(distribution(name), site)
+    run = on_base(site, DOCTOR.replace("'--json'", "'--json', '--no-probe'"))
+    assert complaints(run) == {"sdk": 'pip install "otel-tokenstream[auto]"'}
+
+
 def test_importing_the_package_leaves_heavy_libraries_alone() -> None:
     """Also where everything is installed, an import brings neither SDK nor instrumented library nor server."""
     code = (
         "import otel_tokenstream, sys;"
-        "print(*(name for name in sys.modules if name.startswith(('litellm', 'dspy', 'aiohttp', 'grpc', 'plotly',"
-        " 'rich', 'opentelemetry.sdk', 'opentelemetry.exporter'))))"
+        "print(*(name for name in sys.modules if name.startswith(('litellm', 'dspy', 'langchain', 'aiohttp', 'grpc',"
+        " 'plotly', 'rich', 'opentelemetry.sdk', 'opentelemetry.exporter'))))"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=180)
     assert run.stdout == "\n"
 
 

@@ -33,6 +33,14 @@ CASES: dict[str, tuple[Any, str, Any, str, str]] = {
         "names of output fields, separated by commas, or * for all",
     ),
     "dspy_optimizers": (False, "1", True, "loud", "true or false"),
+    "langchain_steps": (200, "0", 0, "some", "a whole number from 0 to 100000"),
+    "langchain_ids": (
+        frozenset(),
+        "thread_id, Run_ID",
+        frozenset({"thread_id", "run_id"}),
+        "task_id",
+        "any of thread_id, run_id",
+    ),
     "request_usage": (False, "1", True, "yes", "true or false"),
     "proxy_attributes": (
         frozenset(),
@@ -110,7 +118,7 @@ def test_option_wins_over_variable(name: str) -> None:
 
 
 @every_setting
-def test_bad_value_names_setting_value_and_what_is_allowed(name: str) -> None:
+def test_a_bad_value_is_named_with_its_setting_and_the_allowed_values(name: str) -> None:
     """Whoever reads the message knows what to change, from a variable as from an option."""
     *_, bad, allowed = CASES[name]
     for options, environ, key in (({}, {variable(name): bad}, variable(name)), ({name: bad}, {}, name)):

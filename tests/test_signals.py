@@ -24,11 +24,19 @@ HISTOGRAMS = [metric for metric in signals.METRICS.values() if metric.kind == "h
 
 # In the conventions' own repository since the conventions package stopped following it.
 NEWER_ATTRIBUTES = {
+    "gen_ai.conversation.compacted",
+    "gen_ai.prompt.version",
+    "gen_ai.request.previous_response.id",
     "gen_ai.request.reasoning.level",
     "gen_ai.retrieval.top_k",
     "gen_ai.usage.cache_write.input_tokens",
 }
-NEWER_METRICS = "gen_ai.client.inference."
+NEWER_METRICS = ("gen_ai.client.inference.", "gen_ai.invoke_agent.")
+BY_MODALITY = {
+    f"gen_ai.usage.{each}.{of}"
+    for each in ("text", "image", "audio")
+    for of in ("input_tokens", "cache_read.input_tokens", "output_tokens")
+}
 
 
 def strings_of(*modules: Any) -> set[str]:
@@ -39,7 +47,7 @@ def test_attribute_names_of_the_convention_are_the_conventions() -> None:
     """A misspelt name would be a new one, which no back end looks at."""
     known = strings_of(gen_ai_attributes, server_attributes, error_attributes, user_attributes)
     claimed = {each.name for each in signals.SPAN_ATTRIBUTES.values() if each.source == signals.CONVENTION}
-    assert claimed - known == NEWER_ATTRIBUTES
+    assert claimed - known == NEWER_ATTRIBUTES | BY_MODALITY
 
 
 def test_metrics_of_the_convention_have_its_names_units_and_kind() -> None:
@@ -98,9 +106,12 @@ def test_attributes_of_events_and_metrics_are_described() -> None:
     of_events = {name for event in signals.EVENTS.values() for name in event.attributes}
     assert of_events == set(signals.EVENT_ATTRIBUTES)
     of_records = {name for record in signals.RECORDS.values() for name in record.attributes}
-    assert of_records <= set(signals.SPAN_ATTRIBUTES)
+    assert of_records <= {*signals.SPAN_ATTRIBUTES, signals.EXCEPTION_TYPE, signals.EXCEPTION_MESSAGE}
     of_metrics = {name for metric in signals.METRICS.values() for name in metric.attributes}
-    own = {signals.TOKEN_TYPE, signals.FIRST_TOKEN_SEEN, signals.PHASE, signals.LIVE_SINK}
+    own = {
+        *(signals.TOKEN_TYPE, signals.TOKEN_MODALITY, signals.FIRST_TOKEN_SEEN, signals.PHASE, signals.LIVE_SINK),
+        *(signals.LIBRARY, signals.ENTRY),
+    }
     assert of_metrics <= set(signals.SPAN_ATTRIBUTES) | set(signals.EVENT_ATTRIBUTES) | own
 
 

@@ -4,9 +4,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import zero_code
 
 from otel_tokenstream import signals
+from tests import zero_code
 
 if TYPE_CHECKING:
     from pathlib import Path

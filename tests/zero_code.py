@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 # Other packages' instrumentations that the tests of coexistence bring along.
-OTHERS = "aiohttp-client,dspy,httpx,litellm,openai"
+OTHERS = "aiohttp-client,dspy,httpx,httpx2,litellm,openai"
 COMMAND = str(Path(sys.executable).parent / "opentelemetry-instrument")
 
 
@@ -19,4 +19,4 @@ def run(code: str, *flags: str, **variables: str) -> subprocess.CompletedProcess
     ours_alone = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": OTHERS}
     environment = {**inherited, **ours_alone, **exporters, **variables}
     command = [COMMAND, *flags, sys.executable, "-c", code]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=90)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=180)

@@ -3,51 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import socket
 import sys
-from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import dspy
-import uvicorn
-from fastapi import FastAPI, WebSocket, WebSocketDisconnect
-from fastapi.middleware.trustedhost import TrustedHostMiddleware
-from fastapi.responses import StreamingResponse
-from page_files import PROTECTION, PageFiles
-from pydantic import BaseModel, ValidationError
+from server import Asked, serve, serving
 
-from otel_tokenstream import correlate, flush, stream_fields, tokens
+from otel_tokenstream import correlate, stream_fields, tokens
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from connection import CONNECTION, MODEL  # noqa: E402  # beside the other examples
+from connection import CONNECTION, MODEL  # beside the other examples
 
-
-@asynccontextmanager
-async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    yield
-    await asyncio.to_thread(flush)  # uvicorn ends by the signal it got, and nothing runs after that
-
-
-app = FastAPI(lifespan=lifespan)
 program = dspy.Predict("history: dspy.History, question -> answer")
-
-
-class Asked(BaseModel):
-    """The page keeps the conversation and sends all of it, so that this server remembers nothing."""
-
-    conversation_id: str
-    question: str
-    history: list[dict[str, str]] = []
-    """Questions with their answers, as the program has them."""
 
 
 async def answer(asked: Asked) -> AsyncIterator[dict[str, str]]:
@@ -73,53 +46,6 @@ async def predict(asked: Asked, request_id: str) -> str:
     return str(prediction.answer)
 
 
-@app.post("/answer")
-async def over_http(asked: Asked) -> StreamingResponse:
-    lines = (f"{json.dumps(message)}\n" async for message in answer(asked))
-    return StreamingResponse(lines, headers=PROTECTION, media_type="application/x-ndjson")
-
-
-@app.websocket("/chat")
-async def over_websocket(browser: WebSocket) -> None:
-    """One socket an answer, so that closing it means stop, and nothing of an old answer gets into a new one."""
-    if browser.headers.get("origin") != f"http://{browser.headers['host']}":
-        await browser.close()  # browsers let pages of any site open sockets here
-        return
-    await browser.accept()
-    with suppress(asyncio.CancelledError, WebSocketDisconnect):
-        try:
-            asked = Asked.model_validate_json(await browser.receive_text())
-        except ValidationError:
-            await browser.close(1003, "not a question")
-            return
-        sending = asyncio.create_task(send(browser, asked))
-        leaving = asyncio.create_task(browser.receive())
-        leaving.add_done_callback(lambda _: sending.cancel())
-        await sending
-        await browser.close()
-
-
-async def send(browser: WebSocket, asked: Asked) -> None:
-    async with aclosing(answer(asked)) as messages:
-        async for message in messages:
-            await browser.send_json(message)
-
-
-app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
-app.mount("/", PageFiles(directory=HERE / "page", html=True))
-
-
-class Server(uvicorn.Server):
-    """Says where it is once it can be reached, and ended."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        for each in sockets or ():
-            print(f"http://127.0.0.1:{each.getsockname()[1]}  (Ctrl-C ends it)", flush=True)
-
-
 if __name__ == "__main__":
     dspy.configure(lm=dspy.LM(MODEL, cache=False, **CONNECTION))
-    listening = socket.create_server(("127.0.0.1", int(os.environ.get("PORT", "8000"))))
-    with suppress(KeyboardInterrupt):
-        Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+    serve(serving(answer))

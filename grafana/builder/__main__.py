@@ -7,10 +7,11 @@ import json
 import sys
 from pathlib import Path
 
-from grafana.builder import compare, health, managed_alerts, overview, stream
+from grafana.builder import compare, health, managed_alerts, objective_rules, overview, service, stream
+from grafana.objectives import shipped
 
 ROOT = Path(__file__).resolve().parents[1]
-DASHBOARDS = {"overview": overview, "compare": compare, "stream": stream, "health": health}
+DASHBOARDS = {"overview": overview, "service": service, "compare": compare, "stream": stream, "health": health}
 
 
 def generated() -> dict[Path, str]:
@@ -19,7 +20,12 @@ def generated() -> dict[Path, str]:
         ROOT / "dashboards" / f"{name}.json": json.dumps(page.build(), indent=1, ensure_ascii=False) + "\n"
         for name, page in DASHBOARDS.items()
     }
-    return {**texts, ROOT / "alerts" / "grafana-managed.yaml": managed_alerts.build(ROOT / "alerts")}
+    alerts = ROOT / "alerts"
+    return {
+        **texts,
+        alerts / "objectives.yaml": objective_rules.build(shipped()),
+        alerts / "grafana-managed.yaml": managed_alerts.build(alerts),
+    }
 
 
 def main() -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from grafana.builder.panels import UIDS, Panel, Row, choice, dashboard, labelled, thresholds
+from grafana.builder.looks import by_name, by_regex
+from grafana.builder.panels import UIDS, Panel, Row, dashboard, thresholds
 from grafana.builder.promql import MODEL, PROVIDER
-from grafana.builder.queries import COMPARE, FIELD, FIELD_FIRST, FIRST_TOKEN
-from grafana.builder.variables import SERVICE
+from grafana.builder.queries import COMPARE
+from grafana.builder.queries.terms import FIELD, FIELD_FIRST, FIRST_TOKEN
+from grafana.builder.variables import EVERY, SERVICE, choice, labelled
 
 _VALUES = f'label_values({{__name__=~"{FIRST_TOKEN}_count|{FIELD_FIRST}_count",service_name=~"$service"}}, $by)'
 VARIABLES = (
@@ -19,13 +21,23 @@ VARIABLES = (
         MODEL,
     ),
     labelled("a", "A", _VALUES, multi=False),
-    labelled("b", "B", _VALUES, multi=False),
+    # From the other end, so that A and B differ before anybody has chosen.
+    labelled("b", "B", _VALUES, multi=False, last_first=True),
     choice("least", "Streams needed on each side", ("10", "30", "100", "1000"), "30"),
+    EVERY,
 )
 
 
-def _named(column: str, title: str) -> dict[str, Any]:
-    return {"matcher": {"id": "byName", "options": column}, "properties": [{"id": "displayName", "value": title}]}
+# One colour for a side, whatever stands before it; p50 is the thinner line.
+SIDES = (
+    by_regex("/^A: /", color={"mode": "fixed", "fixedColor": "blue"}),
+    by_regex("/^B: /", color={"mode": "fixed", "fixedColor": "orange"}),
+    by_regex("/ p50$/", custom_lineWidth=1, custom_lineStyle={"fill": "dash", "dash": [4, 4]}),
+)
+_BARS = (
+    by_name("Value #A", displayName="A: $a", color={"mode": "fixed", "fixedColor": "blue"}),
+    by_name("Value #B", displayName="B: $b", color={"mode": "fixed", "fixedColor": "orange"}),
+)
 
 
 ROWS = (
@@ -39,7 +51,7 @@ ROWS = (
                 "stat",
                 width=12,
                 height=5,
-                look=thresholds((None, "red"), (30, "green")),
+                look={**thresholds((None, "red"), (30, "green")), "decimals": 0},
                 options={"graphMode": "none"},
             ),
             Panel(
@@ -56,7 +68,9 @@ ROWS = (
     Row(
         "First token",
         (
-            Panel("First token p50 and p95", COMPARE["first_token"], "Both sides.", unit="s", width=12),
+            Panel(
+                "First token p50 and p95", COMPARE["first_token"], "Both sides.", unit="s", width=12, overrides=SIDES
+            ),
             Panel("First token p95, A over B", COMPARE["first_token_ratio"], "Above 1, A is slower.", width=12),
             Panel(
                 "Streams with their first token by then",
@@ -68,7 +82,7 @@ ROWS = (
                 height=7,
                 look={"min": 0, "max": 1},
                 options={"xField": "le", "showValue": "never"},
-                overrides=(_named("Value #A", "A: $a"), _named("Value #B", "B: $b")),
+                overrides=_BARS,
                 transformations=(
                     {"id": "joinByField", "options": {"byField": "le", "mode": "outer"}},
                     {"id": "organize", "options": {"excludeByName": {"Time 1": True, "Time 2": True}}},
@@ -88,10 +102,10 @@ ROWS = (
     Row(
         "The rest of the stream",
         (
-            Panel("Longest wait p95", COMPARE["wait"], "Blocked on the provider.", unit="s", width=6),
-            Panel("Output rate, median", COMPARE["output_rate"], "Reported tokens a second.", width=6),
-            Panel("Failed", COMPARE["failed"], "Share of streams.", unit="percentunit", width=6),
-            Panel("Stalls a stream", COMPARE["stalls"], "Stalls over streams.", width=6),
+            Panel("Longest wait p95", COMPARE["wait"], "Blocked on the provider.", unit="s", width=6, overrides=SIDES),
+            Panel("Output rate, median", COMPARE["output_rate"], "Reported tokens a second.", width=6, overrides=SIDES),
+            Panel("Failed", COMPARE["failed"], "Share of streams.", unit="percentunit", width=6, overrides=SIDES),
+            Panel("Stalls a stream", COMPARE["stalls"], "Stalls over streams.", width=6, overrides=SIDES),
         ),
     ),
 )

@@ -11,9 +11,16 @@ if TYPE_CHECKING:
 
 _HEAD = """\
 # Generated from the Prometheus rules beside it; shipped unloaded, or everyone would be paged twice.
-# To alert from Grafana instead: take streams.yaml and telemetry.yaml out of Prometheus's rules, keep
-# objectives.yaml there, and mount this file into /etc/grafana/provisioning/alerting/.
+# To alert from Grafana instead: take streams.yaml, telemetry.yaml and stack.yaml out of Prometheus's rules,
+# keep objectives.yaml there, and mount this file into /etc/grafana/provisioning/alerting/. Where runbooks do
+# not stand at http://localhost:8090, change their address here.
 """
+FILES = ("streams.yaml", "telemetry.yaml", "stack.yaml")
+# Grafana knows no labels of Prometheus's own; its address may or may not end in a slash.
+_ADDRESSES = {
+    "{{ $externalLabels.grafana_url }}": '{{ reReplaceAll "/$" "" externalURL }}',
+    "{{ $externalLabels.runbooks_url }}": "http://localhost:8090",
+}
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -28,7 +35,7 @@ def build(alerts: Path) -> str:
             "interval": f"{max(10, _seconds(group['interval']) // 10 * 10)}s",
             "rules": [_rule(rule) for rule in group["rules"]],
         }
-        for name in ("streams.yaml", "telemetry.yaml")
+        for name in FILES
         for group in yaml.safe_load((alerts / name).read_text())["groups"]
     ]
     body: str = yaml.safe_dump({"apiVersion": 1, "groups": groups}, sort_keys=False, width=1000, allow_unicode=True)
@@ -58,15 +65,21 @@ def _rule(rule: dict[str, Any]) -> dict[str, Any]:
                 },
             ),
         ],
-        "for": rule["for"],
+        "for": rule.get("for", "0s"),
+        "keepFiringFor": rule.get("keep_firing_for", "0s"),
         "noDataState": "OK",
         "execErrState": "Error",
         "labels": rule["labels"],
         # In Grafana $value is a description of all nodes; the number is in $values.
-        "annotations": {
-            name: text.replace("$value ", "$values.query.Value ") for name, text in rule["annotations"].items()
-        },
+        "annotations": {name: _template(text) for name, text in rule["annotations"].items()},
     }
+
+
+def _template(text: str) -> str:
+    text = text.replace("$value ", "$values.query.Value ")
+    for of_prometheus, of_grafana in _ADDRESSES.items():
+        text = text.replace(of_prometheus, of_grafana)
+    return text
 
 
 def _node(name: str, source: str, model: dict[str, Any]) -> dict[str, Any]:

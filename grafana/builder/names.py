@@ -40,8 +40,3 @@ def metrics_in(text: str) -> list[str]:
     """Return the signals whose series a query names."""
     words = set(re.findall(r"[A-Za-z_][A-Za-z0-9_]*", text))
     return [name for name in signals.METRICS if words & {metric(name), *series(name)}]
-
-
-def objectives(name: str) -> list[str]:
-    """Return the bucket bounds of a metric that read the same however they are written: not 1 or 1.0."""
-    return [f"{bound:g}" for bound in signals.METRICS[name].buckets if bound != int(bound)]

@@ -19,11 +19,12 @@ WIDTH = 24
 DATASOURCES = {"promql": "prometheus", "traceql": "tempo", "logql": "loki"}
 UIDS = {
     "overview": "tokenstream-overview",
+    "service": "tokenstream-service",
     "compare": "tokenstream-compare",
     "stream": "tokenstream-stream",
     "health": "tokenstream-health",
 }
-KEEP = "${__url_time_range}&${service:queryparam}&${provider:queryparam}&${model:queryparam}"
+KEEP = "${__url_time_range}&${service:queryparam}"
 
 
 def datasource(kind: str) -> dict[str, str]:
@@ -66,12 +67,12 @@ def dashboard(
         "version": 1,
         "editable": True,
         "graphTooltip": 1,
-        "refresh": "30s",
-        "time": {"from": "now-30m", "to": "now"},
+        "refresh": "1m",
+        "time": {"from": "now-1h", "to": "now"},
         "timepicker": {},
         "timezone": "browser",
         "templating": {"list": [*_datasource_variables(), *variables]},
-        "annotations": {"list": [_alerts()]},
+        "annotations": {"list": [_alerts(), _deployments()]},
         "links": [
             {
                 "type": "dashboards",
@@ -106,10 +107,12 @@ def _laid_out(rows: Sequence[Row]) -> Iterable[dict[str, Any]]:
             position = {"x": x, "y": y, "w": panel.width, "h": panel.height}
             inside.append({"id": next(numbers), "gridPos": position, **_panel(panel)})
             x, height = x + panel.width, max(height, panel.height)
-        y += height
         if row.collapsed:
+            # The next row follows at once; opened, it is moved down.
+            y = head["gridPos"]["y"] + 1
             yield {**head, "panels": inside}
         else:
+            y += height
             yield head
             yield from inside
 
@@ -126,7 +129,11 @@ def _panel(panel: Panel) -> dict[str, Any]:
         "fieldConfig": {
             "defaults": {
                 name: value
-                for name, value in {"unit": panel.unit, **_defaults(panel.kind), **panel.look}.items()
+                for name, value in {
+                    "unit": panel.unit,
+                    "noValue": panel.queries[0].quiet if all(query.quiet for query in panel.queries) else None,
+                    **_look(panel),
+                }.items()
                 if value is not None
             },
             "overrides": list(panel.overrides),
@@ -134,6 +141,12 @@ def _panel(panel: Panel) -> dict[str, Any]:
         "options": {**_options(panel.kind), **panel.options},
         "transformations": list(panel.transformations),
     }
+
+
+def _look(panel: Panel) -> dict[str, Any]:
+    usual = _defaults(panel)
+    custom = {**usual.get("custom", {}), **panel.look.get("custom", {})}
+    return {**usual, **panel.look, **({"custom": custom} if custom else {})}
 
 
 def _description(panel: Panel) -> str:
@@ -161,6 +174,8 @@ def _target(query: Query, name: str) -> dict[str, Any]:
         **target,
         "expr": query.text,
         "legendFormat": query.legend or "__auto",
+        # The shortest step, and a quarter of the rate's window, whatever the data source says.
+        "interval": "$every",
         "instant": instant,
         "range": not instant,
         "exemplar": query.exemplars,
@@ -168,10 +183,28 @@ def _target(query: Query, name: str) -> dict[str, Any]:
     }
 
 
-def _defaults(kind: str) -> dict[str, Any]:
+# Nothing but zeros would be drawn on an axis up to 100, of per cents up to 10,000 %.
+_LEAST_AXIS = {"percentunit": 0.1, "suffix:/min": 1}
+
+
+def _defaults(panel: Panel) -> dict[str, Any]:
+    kind = panel.kind
+    # Without thresholds Grafana adds its own: red from 80 on.
+    if kind in ("stat", "table"):
+        return {**thresholds((None, "text")), **({"color": {"mode": "thresholds"}} if kind == "stat" else {})}
     if kind != "timeseries":
         return {}
-    return {"custom": {"fillOpacity": 8, "lineWidth": 2, "showPoints": "auto", "spanNulls": 60_000}, "min": 0}
+    return {
+        "custom": {
+            "fillOpacity": 0,
+            "lineWidth": 2,
+            "showPoints": "auto",
+            "spanNulls": 180_000,
+            **({"axisSoftMax": _LEAST_AXIS[panel.unit]} if panel.unit in _LEAST_AXIS else {}),
+        },
+        "min": 0,
+        **thresholds((None, "green")),
+    }
 
 
 def _options(kind: str) -> dict[str, Any]:
@@ -183,7 +216,8 @@ def _options(kind: str) -> dict[str, Any]:
     if kind == "stat":
         return {
             "colorMode": "value",
-            "graphMode": "area",
+            "graphMode": "none",
+            "textMode": "auto",
             "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         }
     if kind == "heatmap":
@@ -195,6 +229,8 @@ def _options(kind: str) -> dict[str, Any]:
             "exemplars": {"color": "rgba(255,0,255,0.7)"},
             "tooltip": {"mode": "single", "yHistogram": True},
         }
+    if kind == "table":
+        return {"cellHeight": "sm", "showHeader": True}
     if kind == "logs":
         return {"showTime": True, "wrapLogMessage": False, "enableLogDetails": True, "sortOrder": "Ascending"}
     return {}
@@ -205,43 +241,6 @@ def thresholds(*steps: tuple[float | None, str]) -> dict[str, Any]:
     return {"thresholds": {"mode": "absolute", "steps": [{"value": value, "color": colour} for value, colour in steps]}}
 
 
-def labelled(name: str, title: str, query: str, *, multi: bool = True, kind: str = "prometheus") -> dict[str, Any]:
-    """Return a variable of label values; ``multi`` allows several and all."""
-    return {
-        "name": name,
-        "label": title,
-        "type": "query",
-        "datasource": datasource(kind),
-        "definition": query,
-        "query": {"query": query, "refId": "A"},
-        "refresh": 2,
-        "sort": 1,
-        "multi": multi,
-        "includeAll": multi,
-        **({"allValue": ".+", "current": {"text": "All", "value": "$__all"}} if multi else {}),
-    }
-
-
-def choice(name: str, title: str, options: Sequence[str], chosen: str) -> dict[str, Any]:
-    """Return a variable of fixed values, each either ``value`` or ``text : value``."""
-    pairs = [tuple(option.split(" : ")) if " : " in option else (option, option) for option in options]
-    return {
-        "name": name,
-        "label": title,
-        "type": "custom",
-        "query": ",".join(options),
-        "options": [{"text": text, "value": value, "selected": value == chosen} for text, value in pairs],
-        "current": next({"text": text, "value": value} for text, value in pairs if value == chosen),
-        "multi": False,
-        "includeAll": False,
-    }
-
-
-def typed(name: str, title: str, value: str = "") -> dict[str, Any]:
-    """Return a variable to type in."""
-    return {"name": name, "label": title, "type": "textbox", "query": value, "current": {"text": value, "value": value}}
-
-
 def _datasource_variables() -> list[dict[str, Any]]:
     return [
         {
@@ -250,7 +249,6 @@ def _datasource_variables() -> list[dict[str, Any]]:
             "type": "datasource",
             "query": kind,
             "current": {"text": kind.capitalize(), "value": kind},
-            "hide": 2,
             "refresh": 1,
             "multi": False,
             "includeAll": False,
@@ -265,7 +263,25 @@ def _alerts() -> dict[str, Any]:
         "datasource": datasource("prometheus"),
         "enable": True,
         "iconColor": "red",
-        "expr": 'ALERTS{alertstate="firing",slo=~".+"}',
+        "expr": "max by (alertname, service_name)"
+        ' (ALERTS{alertstate="firing",severity="page",service_name=~"$service|"})',
         "titleFormat": "{{alertname}} {{service_name}}",
+        "step": "60s",
+    }
+
+
+def _deployments() -> dict[str, Any]:
+    """Return an annotation where a service that was there before comes with a version it did not have."""
+    selected = f'{metric(signals.STREAM_ACTIVE)}{{service_name=~"$service"}}'
+    versions = f"count by (service_name, service_version) (last_over_time({selected}"
+    new = f"{versions}[5m])) unless {versions}[1h] offset 5m))"
+    known = f"count by (service_name) (last_over_time({selected}[1h] offset 5m))"
+    return {
+        "name": "Deployments",
+        "datasource": datasource("prometheus"),
+        "enable": True,
+        "iconColor": "blue",
+        "expr": f"{new} and on (service_name) {known}",
+        "titleFormat": "{{service_name}} {{service_version}}",
         "step": "60s",
     }

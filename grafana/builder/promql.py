@@ -30,6 +30,12 @@ def increase(name: str, where: str = CALLS, by: str = "", over: str = RATE) -> s
     return f"sum{f' by ({by})' if by else ''} (increase({name}{{{where}}}[{over}]))"
 
 
+def a_minute(name: str, where: str = CALLS, by: str = "", over: str = RATE) -> str:
+    """Return what comes a minute. Windows overlap, so that bars of increases would count everything several times."""
+    return f"60 * {rate(name, where, by, over)}"
+
+
 def now(name: str, by: str, where: str = CALLS) -> str:
-    # A pushed series keeps its last value for minutes after its process has gone: never bare.
-    return f"sum by ({by}) (last_over_time({name}{{{where}}}[2m]))"
+    # A pushed series keeps its last value for minutes after its process has gone: never bare; and
+    # metrics come every 60 s by default.
+    return f"sum by ({by}) (last_over_time({name}{{{where}}}[3m]))"

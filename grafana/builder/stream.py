@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from grafana.builder.looks import stream_columns
 from grafana.builder.panels import UIDS, Panel, Row, dashboard
 from grafana.builder.queries import STREAM
-from grafana.builder.variables import CALLS, STEP, TRACE
-from otel_tokenstream import signals
+from grafana.builder.variables import SERVICE, STEP, TRACE
 
 _POINTS = {"custom": {"drawStyle": "points", "pointSize": 5, "showPoints": "always"}, "min": 0}
 # The trace's frame has one row a span, whose events are an array of objects {timestamp, fields}. Events
@@ -44,10 +44,12 @@ ROWS = (
             Panel(
                 "Summary",
                 STREAM["summary"],
-                f"`{signals.OFFSETS_US}` holds the arrivals of a stream whose events were merged.",
+                "Each generation of the trace. Opening, all waits and the consumer's time make up the duration; "
+                "time in the consumer makes gaps that are no waits.",
                 "table",
                 width=24,
-                height=6,
+                height=5,
+                overrides=stream_columns(links=False),
             ),
             Panel(
                 "Spans and their events",
@@ -90,7 +92,8 @@ ROWS = (
             Panel(
                 "Gaps and waits",
                 STREAM["gaps"],
-                "Where the wait is short, the consumer made the gap.",
+                "Where the wait is short, the consumer made the gap. Of a merged event: its longest gap, and all its "
+                "waits together.",
                 unit="µs",
                 width=12,
                 look=_POINTS,
@@ -107,6 +110,6 @@ def build() -> dict[str, Any]:
         UIDS["stream"],
         "One stream",
         "Choose a trace: by a link from the other dashboards, from an exemplar, or by its id.",
-        (*CALLS, TRACE, STEP),
+        (SERVICE, TRACE, STEP),
         ROWS,
     )

@@ -2,11 +2,52 @@
 
 from __future__ import annotations
 
-from grafana.builder.names import objectives
-from grafana.builder.panels import choice, labelled, typed
+from typing import TYPE_CHECKING, Any
+
+from grafana.builder.panels import datasource
 from grafana.builder.promql import MODEL, PROVIDER
-from grafana.builder.queries import STREAMS
-from otel_tokenstream import signals
+from grafana.builder.queries.terms import STREAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def labelled(name: str, title: str, query: str, *, multi: bool = True, last_first: bool = False) -> dict[str, Any]:
+    """Return a variable of label values; ``multi`` allows several and all, otherwise the first one is chosen."""
+    return {
+        "name": name,
+        "label": title,
+        "type": "query",
+        "datasource": datasource("prometheus"),
+        "definition": query,
+        "query": {"query": query, "refId": "A"},
+        "refresh": 2,
+        "sort": 2 if last_first else 1,
+        "multi": multi,
+        "includeAll": multi,
+        **({"allValue": ".+", "current": {"text": "All", "value": "$__all"}} if multi else {}),
+    }
+
+
+def choice(name: str, title: str, options: Sequence[str], chosen: str) -> dict[str, Any]:
+    """Return a variable of fixed values, each either ``value`` or ``text : value``."""
+    pairs = [tuple(option.split(" : ")) if " : " in option else (option, option) for option in options]
+    return {
+        "name": name,
+        "label": title,
+        "type": "custom",
+        "query": ",".join(options),
+        "options": [{"text": text, "value": value, "selected": value == chosen} for text, value in pairs],
+        "current": next({"text": text, "value": value} for text, value in pairs if value == chosen),
+        "multi": False,
+        "includeAll": False,
+    }
+
+
+def typed(name: str, title: str, value: str = "") -> dict[str, Any]:
+    """Return a variable to type in."""
+    return {"name": name, "label": title, "type": "textbox", "query": value, "current": {"text": value, "value": value}}
+
 
 SERVICE = labelled("service", "Service", f"label_values({STREAMS}, service_name)")
 CALLS = (
@@ -18,10 +59,7 @@ CALLS = (
         f'label_values({STREAMS}{{service_name=~"$service",{PROVIDER}=~"$provider"}}, {MODEL})',
     ),
 )
-OBJECTIVES = (
-    choice("first_token_slo", "First token within (s)", objectives(signals.TIME_TO_FIRST_TOKEN), "2.5"),
-    choice("wait_slo", "Longest wait within (s)", objectives(signals.WAIT_MAX), "2.5"),
-    choice("slo_target", "Objective", ("90 % : 0.9", "95 % : 0.95", "99 % : 0.99", "99.9 % : 0.999"), "0.95"),
-)
+# The shortest window of a rate is four of these; a longer one than the true interval only draws coarser lines.
+EVERY = choice("every", "Metrics come every", ("15s", "30s", "60s", "120s"), "60s")
 TRACE = typed("trace", "Trace id")
 STEP = choice("step", "Step", ("100ms", "250ms", "1s"), "100ms")

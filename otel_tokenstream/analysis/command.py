@@ -58,6 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--over", default="auto", metavar="STEP", help="second, 10s, minute, 10min, hour, day or session; default auto"
     )
     parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="files, or WORD=VALUE[,WORD=VALUE…]")
+    parser.add_argument(
+        "--objectives", type=Path, metavar="FILE", help="what first tokens are judged by; default: as the alerts' are"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with plots, which needs no network")
 
@@ -72,7 +75,9 @@ def run(arguments: argparse.Namespace) -> int:
         report = answer(_question(arguments))
         if arguments.html is not None:
             arguments.html.write_text(as_html(report), encoding="utf-8", errors="backslashreplace")
-    except ValueError as error:
+    except (ValueError, ModuleNotFoundError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name != "yaml":
+            raise
         return _failed(str(error), 2)
     except (SourceError, NothingFoundError) as error:
         return _failed(str(error), 1)
@@ -88,6 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _question(arguments: argparse.Namespace) -> Question:
+    from otel_tokenstream.analysis.objectives import DEFAULTS, load  # noqa: PLC0415
     from otel_tokenstream.analysis.report import Question, Tempo, side_of  # noqa: PLC0415
     from otel_tokenstream.analysis.selection import Condition  # noqa: PLC0415
 
@@ -105,6 +111,7 @@ def _question(arguments: argparse.Namespace) -> Question:
         where=tuple(Condition.parse(text) for text in arguments.where),
         over=arguments.over,
         compare=(side_of(arguments.compare[0]), side_of(arguments.compare[1])) if arguments.compare else None,
+        objectives=load(arguments.objectives) if arguments.objectives else DEFAULTS,
     )
 
 

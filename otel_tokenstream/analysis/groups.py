@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from otel_tokenstream.analysis.gaps import Gaps, gaps_of
@@ -12,13 +12,18 @@ from otel_tokenstream.analysis.selection import divided, value
 from otel_tokenstream.analysis.statistics import Percentiles, percentiles, quantile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from otel_tokenstream.analysis.stream import Stream
 
 FAILED = "failed"
 _DRAWN = ("first_token_ms", "output_rate", "gap_p95_ms", "duration_ms")
 _POINTS = 100
+MOST_GROUPS = 100
+_MOST_NAMES = 20
+_MOST_OUTCOMES = 8
+_OTHERS = "(others)"
+_OUTCOMES = frozenset(("completed", FAILED, "cancelled", "closed", "abandoned"))
 
 
 @dataclass(frozen=True)
@@ -46,16 +51,34 @@ class Group:
 
     @property
     def name(self) -> str:
-        return ", ".join("(none)" if part is None else part for part in self.key.values()) or "all"
+        return _name(self.key.values())
+
+
+def _name(key: Iterable[str | None]) -> str:
+    return ", ".join("(none)" if part is None else part for part in key) or "all"
 
 
 def grouped(streams: Sequence[Stream], names: Sequence[str]) -> list[Group]:
-    """By the values of ``names``, the largest group first."""
+    """By the values of ``names``, the largest group first; beyond the bound the smallest are one group, the last."""
     found: defaultdict[tuple[str | None, ...], list[Stream]] = defaultdict(list)
     for stream in divided(streams, names):
         found[tuple(value(stream, name) for name in names)].append(stream)
-    groups = [group_of(dict(zip(names, key, strict=True)), members) for key, members in found.items()]
-    return sorted(groups, key=lambda group: (-group.streams, group.name))
+    largest = sorted(found, key=lambda key: (-len(found[key]), _name(key)))
+    kept, rest = largest[:MOST_GROUPS], largest[MOST_GROUPS:]
+    groups = [group_of(dict(zip(names, key, strict=True)), found[key]) for key in kept]
+    if rest:
+        others = [stream for key in rest for stream in found[key]]
+        groups.append(group_of(dict.fromkeys(names, f"({len(rest):,} others)"), others))
+    return groups
+
+
+def with_few_outcomes(streams: list[Stream]) -> list[Stream]:
+    """An outcome is a column of tables and charts: beside our own only the most frequent keep their names."""
+    foreign = Counter(stream.outcome for stream in streams if stream.outcome not in _OUTCOMES)
+    if len(foreign) <= _MOST_OUTCOMES:
+        return streams
+    named = {*_OUTCOMES, *(name for name, _ in foreign.most_common(_MOST_OUTCOMES))}
+    return [stream if stream.outcome in named else replace(stream, outcome=_OTHERS) for stream in streams]
 
 
 def group_of(key: Mapping[str, str | None], streams: list[Stream]) -> Group:
@@ -69,7 +92,7 @@ def group_of(key: Mapping[str, str | None], streams: list[Stream]) -> Group:
         start_ns=min(stream.start_ns for stream in streams),
         end_ns=max(stream.end_ns for stream in streams),
         outcomes=dict(outcomes.most_common()),
-        errors=dict(Counter(stream.error_type for stream in streams if stream.error_type).most_common()),
+        errors=_named(Counter(stream.error_type for stream in streams if stream.error_type)),
         failed_share=outcomes[FAILED] / len(streams),
         stalls=sum(told),
         stalled_streams=sum(1 for count in told if count),
@@ -78,6 +101,13 @@ def group_of(key: Mapping[str, str | None], streams: list[Stream]) -> Group:
         measures={name: percentiles(values) for name, values in measured.items()},
         curves={name: _curve(measured[name]) for name in _DRAWN if measured[name]},
     )
+
+
+def _named(counts: Counter[str]) -> dict[str, int]:
+    """The most frequent, and the rest together."""
+    named = dict(counts.most_common(_MOST_NAMES))
+    rest = counts.total() - sum(named.values())
+    return {**named, f"({len(counts) - len(named):,} others)": rest} if rest else named
 
 
 def _curve(ordered: Sequence[float]) -> list[float]:

@@ -1,4 +1,4 @@
-"""What is measured of a stream: one line for each, from which tables, plots and comparisons take names and units."""
+"""Measures of a stream: one line for each, with the name and unit for tables, plots and comparisons."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ MEASURES: dict[str, Measure] = {
         Measure("gap_p95_ms", "gap p95 of a stream", "ms", lambda stream: stream.gap_p95_ms),
         Measure("gap_max_ms", "longest gap", "ms", lambda stream: stream.gap_max_ms),
         Measure("wait_max_ms", "longest wait", "ms", lambda stream: stream.wait_max_ms),
+        Measure("opening_ms", "opening", "ms", lambda stream: stream.opening_ms),
         Measure("wait_total_ms", "waits", "ms", lambda stream: stream.wait_total_ms),
         Measure("consumer_total_ms", "consumer time", "ms", lambda stream: stream.consumer_total_ms),
         Measure(

@@ -40,8 +40,11 @@ def content_security_policy() -> str:
     return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
-def as_html(report: Report) -> str:
-    """Written by a serialiser, which escapes every text: names of models and errors come from outside."""
+def as_html(report: Report, back: str = "") -> str:
+    """Written by a serialiser, which escapes every text: names of models and errors come from outside.
+
+    ``back`` is an address to which a link leads from the top of the page.
+    """
     html = Element("html", {"lang": "en"})
     head = SubElement(html, "head")
     SubElement(head, "meta", {"charset": "utf-8"})
@@ -50,6 +53,8 @@ def as_html(report: Report) -> str:
     _text(head, "title", f"Streams, {report.start} to {report.end}")
     _text(head, "style", style())
     main = SubElement(SubElement(html, "body"), "main")
+    if back:
+        SubElement(SubElement(main, "p"), "a", {"href": back}).text = "← Streams"
     _text(main, "h1", "How the streams behaved")
     for line in overview(report):
         _text(main, "p", line, "about")
@@ -133,7 +138,7 @@ def _ratios(plots: Element, comparison: Comparison) -> None:
 
 
 def _sides(report: Report) -> Mapping[str, Group]:
-    """What the plots tell apart: the two sides of a comparison, else the largest groups."""
+    """Return the groups that plots show: the two sides of a comparison, else the largest groups."""
     if report.comparison:
         a, b = report.comparison.names
         return {f"a: {a}": report.comparison.a, f"b: {b}": report.comparison.b}

@@ -1,4 +1,4 @@
-"""What the sources fill: spans and log events in any order, once or twice, become streams."""
+"""A recording, which sources fill: spans and log events in any order, once or twice, become streams."""
 
 from __future__ import annotations
 
@@ -10,19 +10,31 @@ from otel_tokenstream.analysis.attributes import Attributes, text
 from otel_tokenstream.analysis.stream import Event, Pace, Span, Stream, chunks_told, pace_of, stream_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
 _Id = tuple[str, str]
 _DEEPEST_TRACE = 200
+_LATEST_NS = 2**63
 
 
 class Recording:
     """``notes`` are for the reader of the report: what a source had to leave out."""
 
-    def __init__(self, wanted: Collection[str] = (), since_ns: int = 0) -> None:
-        """Keep the attributes ``wanted`` of each stream, and only streams that began at ``since_ns`` or later."""
+    def __init__(
+        self,
+        wanted: Collection[str] = (),
+        since_ns: int = 0,
+        until_ns: int = _LATEST_NS,
+        on_progress: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        """Keep the attributes ``wanted`` of each stream, and only streams that began in a time.
+
+        ``on_progress`` is told how much of a source was read, from 0 to 1, where that is known.
+        """
         self.wanted = wanted
         self.since_ns = since_ns
+        self.until_ns = until_ns
+        self.on_progress = on_progress
         self.notes: list[str] = []
         self._streams: dict[_Id, tuple[Stream, tuple[int, int], Attributes]] = {}
         self._logged: dict[_Id, dict[tuple[object, ...], Event]] = {}
@@ -30,7 +42,8 @@ class Recording:
 
     def add_span(self, span: Span) -> None:
         at = (span.trace_id, span.span_id)
-        stream = stream_of(span, self.wanted) if span.start_ns >= self.since_ns else None
+        in_time = self.since_ns <= span.start_ns < self.until_ns
+        stream = stream_of(span, self.wanted) if in_time else None
         if stream is None:
             self._above[at] = (span.parent_id, text(span.attributes, signals.DSPY_MODULE))
         else:

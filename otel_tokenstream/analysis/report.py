@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream.analysis.comparison import Comparison, compared
-from otel_tokenstream.analysis.groups import Group, group_of, grouped
+from otel_tokenstream.analysis.groups import MOST_GROUPS, Group, group_of, grouped, with_few_outcomes
+from otel_tokenstream.analysis.in_time import InTime, in_time
+from otel_tokenstream.analysis.objectives import DEFAULTS, Objectives
 from otel_tokenstream.analysis.over_time import AUTO, OverTime, over_time, utc
 from otel_tokenstream.analysis.recording import Recording
 from otel_tokenstream.analysis.selection import Condition, attributes_of, dimension
-from otel_tokenstream.analysis.sources import SourceError, otlp_file, tempo, viewer_database
+from otel_tokenstream.analysis.sources import SourceError, tempo, viewer_database
+from otel_tokenstream.analysis.sources.files import read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from otel_tokenstream.analysis.stream import Stream
 
@@ -33,7 +36,7 @@ Side = Condition | Path
 
 @dataclass(frozen=True)
 class Tempo:
-    """Where to ask, and how; see ``sources.tempo``."""
+    """Address and options of a Tempo server; see ``sources.tempo``."""
 
     url: str
     query: str = ""
@@ -43,15 +46,18 @@ class Tempo:
 
 @dataclass(frozen=True)
 class Question:
-    """What the report is to be about. Without ``files`` and ``tempo`` it is about the viewer's own database."""
+    """The subject of a report. Without ``files`` and ``tempo`` it reads the viewer's own database."""
 
     files: tuple[Path, ...] = ()
     tempo: Tempo | None = None
     since_s: float | None = None
+    from_ns: int | None = None
+    to_ns: int | None = None
     by: tuple[str, ...] = ("operation", "model")
     where: tuple[Condition, ...] = ()
     over: str = AUTO
     compare: tuple[Side, Side] | None = None
+    objectives: Objectives = DEFAULTS
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class Report:
     end: str
     total: Group
     groups: list[Group]
+    in_time: list[InTime]
     over_time: OverTime
     comparison: Comparison | None
     notes: list[str]
@@ -76,17 +83,20 @@ class Report:
         return asdict(self)
 
 
-def answer(question: Question) -> Report:
-    """Raises SourceError, NothingFoundError; ValueError where ``by`` or ``over`` names nothing."""
+def answer(question: Question, on_progress: Callable[[float], None] = lambda _: None) -> Report:
+    """``on_progress`` is told how much of a source was read, from 0 to 1, where that is known.
+
+    Raises SourceError, NothingFoundError; ValueError where ``by`` or ``over`` names nothing.
+    """
     by = [dimension(word) for word in question.by]
     sides = question.compare or ()
     conditions = [*question.where, *(side for side in sides if isinstance(side, Condition))]
     wanted = attributes_of([*by, *(name for condition in conditions for name in condition.names)])
     now = time.time()
     files = [side for side in sides if isinstance(side, Path)]
-    recordings = {path: _recorded([path], None, question, wanted, now) for path in files}
+    recordings = {path: _recorded([path], None, question, wanted, now, on_progress) for path in files}
     if len(files) < 2 or question.files or question.tempo:
-        main = _recorded(question.files, question.tempo, question, wanted, now)
+        main = _recorded(question.files, question.tempo, question, wanted, now, on_progress)
     else:
         main = _Read([], [], [])
     streams = _sorted([*main.streams, *(stream for read in recordings.values() for stream in read.streams)])
@@ -107,6 +117,14 @@ def answer(question: Question) -> Report:
         comparison = compared(names, a, b)
         chosen = {id(stream) for stream in (*a, *b)}
         streams = [stream for stream in streams if id(stream) in chosen]  # the report is about those two
+    streams = with_few_outcomes(streams)
+    groups = grouped(streams, by)
+    over, note = over_time(streams, question.over)
+    notes = [*main.notes, *(note for read in recordings.values() for note in read.notes)]
+    if len(groups) > MOST_GROUPS:
+        notes.append(f"only the {MOST_GROUPS} largest groups are shown each for itself, and the others together")
+    if note:
+        notes.append(note)
     return Report(
         version=VERSION,
         made=utc(int(now * 1e9)),
@@ -116,10 +134,11 @@ def answer(question: Question) -> Report:
         start=utc(streams[0].start_ns),
         end=utc(max(stream.end_ns for stream in streams)),
         total=group_of({}, streams),
-        groups=grouped(streams, by),
-        over_time=over_time(streams, question.over),
+        groups=groups,
+        in_time=in_time(streams, question.objectives),
+        over_time=over,
         comparison=comparison,
-        notes=[*main.notes, *(note for read in recordings.values() for note in read.notes)],
+        notes=notes,
     )
 
 
@@ -131,13 +150,20 @@ class _Read:
 
 
 def _recorded(
-    files: Sequence[Path], server: Tempo | None, question: Question, wanted: Sequence[str], now: float
+    files: Sequence[Path],
+    server: Tempo | None,
+    question: Question,
+    wanted: Sequence[str],
+    now: float,
+    on_progress: Callable[[float], None],
 ) -> _Read:
     since_s = question.since_s
-    recording = Recording(wanted, int((now - since_s) * 1e9) if since_s is not None else 0)
+    since_ns = int((now - since_s) * 1e9) if since_s is not None else 0
+    until = {} if question.to_ns is None else {"until_ns": question.to_ns}
+    recording = Recording(wanted, max(since_ns, question.from_ns or 0), **until, on_progress=on_progress)
     sources = []
     for path in files if files or server else [_own_database()]:
-        _read_file(path, recording)
+        read_file(path, recording)
         sources.append(str(path))
     if server is not None:
         start_s = int(now - (3600 if since_s is None else since_s))
@@ -147,16 +173,6 @@ def _recorded(
         sources.append(f"{server.url} {server.query}".strip())
     streams = [stream for stream in recording.streams() if all(each.holds(stream) for each in question.where)]
     return _Read(streams, sources, recording.notes)
-
-
-def _read_file(path: Path, recording: Recording) -> None:
-    try:
-        with path.open("rb") as file:
-            is_database = file.read(len(viewer_database.MAGIC)) == viewer_database.MAGIC
-    except OSError as error:
-        message = f"{path}: {error.strerror}"
-        raise SourceError(message) from error
-    (viewer_database.read if is_database else otlp_file.read)(path, recording)
 
 
 def _own_database() -> Path:

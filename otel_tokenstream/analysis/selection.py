@@ -82,7 +82,7 @@ class Condition:
 
 
 def attributes_of(names: Iterable[str]) -> list[str]:
-    """Those that a Recording must keep."""
+    """Return the attributes that a Recording must keep."""
     return [name for name in dict.fromkeys(names) if name not in DIMENSIONS]
 
 
@@ -94,7 +94,7 @@ def divided(streams: Sequence[Stream], names: Iterable[str]) -> list[Stream]:
 
 
 def _within(stream: Stream, field: Field) -> Stream:
-    """What was measured of one field, from its first content to its last; what belongs to the whole is None."""
+    """Measures of one field, from its first content to its last; measures of the whole stream are None."""
     first = field.first_token_ms
     return replace(
         stream,
@@ -111,6 +111,7 @@ def _within(stream: Stream, field: Field) -> Stream:
         gap_p50_ms=None,
         gap_p95_ms=None,
         gap_max_ms=None,
+        opening_ms=None,
         wait_total_ms=None,
         wait_max_ms=None,
         consumer_total_ms=None,

@@ -67,7 +67,7 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 
 def resampled_quantiles(ordered: Sequence[float], share: float, draws: int, chance: Random) -> list[float]:
-    """What ``quantile`` gives on ``draws`` bootstrap samples of ``ordered``, without drawing the samples.
+    """Return ``quantile`` of ``draws`` bootstrap samples of ``ordered``, without drawing the samples.
 
     The k-th smallest of n draws with replacement is the value at n·u, where u is the k-th smallest of
     n uniform numbers: a number of the Beta distribution (k, n + 1 - k).

@@ -6,7 +6,8 @@ import dataclasses
 from array import array
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_tokenstream import signals
 from otel_tokenstream.analysis.attributes import Attributes, integer, number, text
@@ -47,7 +48,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Pace:
-    """What the events tell: milestones to the microsecond, gaps and output fields.
+    """Facts from the events: milestones to the microsecond, gaps and output fields.
 
     ``gaps_us`` is None unless every arrival is known: events that stand for several chunks hide theirs.
     """
@@ -101,8 +102,16 @@ class Stream:
     field: str | None = None
     """Set where a stream was divided by its output fields."""
     chars: int | None = None
+    opening_ms: int | None = None
+    """Time within the call that opened the stream."""
     attributes: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
-    """Those that were asked for by name."""
+    """The attributes requested by name."""
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        from otel_tokenstream.analysis.notebook import stream_html  # noqa: PLC0415  # which needs this module
+
+        return stream_html(self)
 
 
 def stream_of(span: Span, wanted: Collection[str] = ()) -> Stream | None:
@@ -137,6 +146,7 @@ def stream_of(span: Span, wanted: Collection[str] = ()) -> Stream | None:
         gap_p50_ms=integer(attributes, signals.GAP_P50_MS),
         gap_p95_ms=integer(attributes, signals.GAP_P95_MS),
         gap_max_ms=integer(attributes, signals.GAP_MAX_MS),
+        opening_ms=integer(attributes, signals.OPENING_MS),
         wait_total_ms=integer(attributes, signals.WAIT_TOTAL_MS),
         wait_max_ms=integer(attributes, signals.WAIT_MAX_MS),
         consumer_total_ms=integer(attributes, signals.CONSUMER_TOTAL_MS),
@@ -150,13 +160,26 @@ def stream_of(span: Span, wanted: Collection[str] = ()) -> Stream | None:
     )
 
 
+class _Token(NamedTuple):
+    """A token event: an arrival, of so many chunks, 0 for a further field of the same chunk."""
+
+    offset_us: int
+    place: int
+    chunks: int
+    attributes: Attributes
+
+
 def pace_of(events: Sequence[Event], attributes: Attributes) -> Pace:
     """From the events of a span or of the log; ``attributes`` are the span's."""
-    milestones = {name: integer(of, signals.AT_OFFSET_US) for name, of in events}
-    tokens = sorted(
-        (of for name, of in events if name == signals.TOKEN_EVENT and integer(of, signals.AT_OFFSET_US) is not None),
-        key=lambda of: (of[signals.AT_OFFSET_US], integer(of, signals.AT_INDEX) or 0),
-    )
+    milestones: dict[str, int | None] = {}
+    tokens: list[_Token] = []
+    for name, of in events:
+        offset = integer(of, signals.AT_OFFSET_US)
+        if name != signals.TOKEN_EVENT:
+            milestones[name] = offset
+        elif offset is not None:
+            tokens.append(_Token(offset, integer(of, signals.AT_INDEX) or 0, _count(of), of))
+    tokens.sort(key=itemgetter(0, 1))
     return Pace(
         first_token_ms=_ms(milestones.get(signals.FIRST_TOKEN_EVENT)),
         first_answer_token_ms=_ms(milestones.get(signals.FIRST_ANSWER_TOKEN_EVENT)),
@@ -172,51 +195,57 @@ def chunks_told(events: Sequence[Event]) -> tuple[int, int]:
 
 
 def _count(event: Attributes) -> int:
-    count = integer(event, signals.AT_COUNT)  # 0 for a further field of the same chunk
+    count = integer(event, signals.AT_COUNT)
     return 1 if count is None else count
 
 
-def _gaps(tokens: Sequence[Attributes], attributes: Attributes) -> array[int] | None:
+def _gaps(tokens: Sequence[_Token], attributes: Attributes) -> array[int] | None:
     chunks = integer(attributes, signals.CHUNKS)
-    counts = [_count(of) for of in tokens]
     if chunks is None:
         return None
+    counts = [token.chunks for token in tokens]
     if sum(counts) == chunks and max(counts, default=0) <= 1:
-        alone = [of for of, count in zip(tokens, counts, strict=True) if count]
-        return array("q", [integer(of, signals.AT_GAP_US) or 0 for of in alone[1:]])
+        return _gaps_before([token for token in tokens if token.chunks][1:])
     offsets: Any = attributes.get(signals.OFFSETS_US)
-    if isinstance(offsets, list) and len(offsets) == chunks and all(isinstance(each, int) for each in offsets):
-        return array("q", [later - earlier for earlier, later in pairwise(offsets)])
+    if isinstance(offsets, list) and len(offsets) == chunks:
+        known = [place for each in offsets if (place := integer({"": each}, "")) is not None]
+        if len(known) == chunks:
+            return array("q", [later - earlier for earlier, later in pairwise(known)])
     return None
 
 
-def _fields(tokens: Sequence[Attributes]) -> tuple[Field, ...]:
-    of_field: dict[str, list[Attributes]] = {}
+def _gaps_before(tokens: Sequence[_Token]) -> array[int]:
+    return array("q", [integer(token.attributes, signals.AT_GAP_US) or 0 for token in tokens])
+
+
+def _fields(tokens: Sequence[_Token]) -> tuple[Field, ...]:
+    of_field: dict[str, list[_Token]] = {}
     hidden: dict[str, bool] = {}
     before: Attributes = {}
-    for event in tokens:
-        name = text(event, signals.AT_FIELD)
+    for token in tokens:
+        event = token.attributes
+        name = text(event, signals.AT_FIELD) if signals.AT_FIELD in event else None
         if name is not None:
             # A mixed event may hold the beginning of the field that follows it.
             hidden.setdefault(name, before.get(signals.AT_KIND) == "mixed")
-            of_field.setdefault(name, []).append(event)
+            of_field.setdefault(name, []).append(token)
         before = event
     return tuple(
         Field(
             name,
-            None if hidden[name] else _ms(events[0][signals.AT_OFFSET_US]),
-            events[-1][signals.AT_OFFSET_US] / 1e3,
-            sum(integer(event, signals.AT_CHARS) or 0 for event in events),
-            _gaps_within(events),
+            None if hidden[name] else _ms(found[0].offset_us),
+            found[-1].offset_us / 1e3,
+            sum(integer(token.attributes, signals.AT_CHARS) or 0 for token in found),
+            _gaps_within(found),
         )
-        for name, events in of_field.items()
+        for name, found in of_field.items()
     )
 
 
-def _gaps_within(events: Sequence[Attributes]) -> array[int] | None:
-    if any(_count(event) > 1 for event in events):
+def _gaps_within(tokens: Sequence[_Token]) -> array[int] | None:
+    if any(token.chunks > 1 for token in tokens):
         return None
-    return array("q", [integer(event, signals.AT_GAP_US) or 0 for event in events[1:] if _count(event)])
+    return _gaps_before([token for token in tokens[1:] if token.chunks])
 
 
 def _ms(microseconds: int | None) -> float | None:

@@ -18,6 +18,9 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 12, 34
 SERIES = 8
 """Colours there are; a chart has no more lines."""
 
+_MINUTE = 60_000.0  # ms
+_STEPS = tuple(_MINUTE * each for each in (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1440))
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -32,7 +35,10 @@ class Axis:
             return (value - low) / (high - low)
         return (value - self.low) / (self.high - self.low)
 
-    def ticks(self) -> list[float]:
+    def ticks(self, unit: str = "") -> list[float]:
+        """Return round values within the axis; times of a minute and more are round in minutes."""
+        if unit == "ms" and self.high >= _MINUTE:
+            return self._times()
         if self.logarithmic:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             wide = math.log10(self.high / self.low) > 2.5
@@ -42,6 +48,16 @@ class Axis:
         size = 10.0 ** math.floor(math.log10(rough))
         step = next(factor * size for factor in (1, 2, 5, 10) if factor * size >= rough)
         return [self.low + step * index for index in range(int((self.high - self.low) / step + 1.0001))]
+
+    def _times(self) -> list[float]:
+        if not self.logarithmic:
+            step = next((each for each in _STEPS if (self.high - self.low) / each <= 5), _STEPS[-1])
+            return [step * index for index in range(math.ceil(self.low / step), int(self.high / step) + 1)]
+        wide = math.log10(self.high / self.low) > 2.5
+        below = [factor * 10.0**power for power in range(-3, 5) for factor in ((1,) if wide else (1, 2, 5))]
+        minutes = (1, 10, 60, 600) if wide else (1, 2, 5, 10, 30, 60, 120, 300, 600)
+        times = [*(each for each in below if each < _MINUTE), *(each * _MINUTE for each in minutes)]
+        return [each for each in times if self.low <= each <= self.high * 1.0001]
 
 
 def logarithmic(values: Sequence[float]) -> Axis:
@@ -175,7 +191,7 @@ def _chart(label: str, height: int = HEIGHT) -> Element:
 
 
 def _grid_x(chart: Element, axis: Axis, unit: str) -> None:
-    for tick in axis.ticks():
+    for tick in axis.ticks(unit):
         x = _x(axis.part(tick))
         _add(chart, "line", x1=x, x2=x, y1=_TOP, y2=HEIGHT - _BOTTOM, **{"class": "grid"})
         _label(chart, x, HEIGHT - _BOTTOM + 18, tick_text(tick, unit), "middle")

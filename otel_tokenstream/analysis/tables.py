@@ -28,7 +28,10 @@ class Table:
     note: str = ""
 
 
-_TIMES = ("duration_ms", "first_token_ms", "first_answer_token_ms", "output_rate", "wait_max_ms", "stall_total_ms")
+_TIMES = (
+    *("duration_ms", "opening_ms", "first_token_ms", "first_answer_token_ms", "output_rate"),
+    *("wait_max_ms", "wait_total_ms", "consumer_total_ms", "stall_total_ms"),
+)
 STATISTICS = {"p50": ", median", "p95": ", p95", "share": ""}
 _ERRORS_NAMED = 3
 _RARE = "p95 needs 20 values, p99 needs 100; a dash is what was not measured."
@@ -36,7 +39,14 @@ _RARE = "p95 needs 20 values, p99 needs 100; a dash is what was not measured."
 
 def tables_of(report: Report) -> list[Table]:
     of_fields = "field" in report.by
-    made = [_counts(report), *(() if of_fields else (_usage(report),)), _times(report), _gaps(report), _over(report)]
+    made = [
+        _counts(report),
+        *(() if of_fields else (_usage(report),)),
+        _in_time(report),
+        _times(report),
+        _gaps(report),
+        _over(report),
+    ]
     return [*([_compared(report.comparison)] if report.comparison else []), *(table for table in made if table.rows)]
 
 
@@ -98,6 +108,24 @@ def _usage(report: Report) -> Table:
         "attempts",
     )
     return Table("Tokens, cost, attempts", columns, rows, len(report.by), "Tokens are those the provider reported.")
+
+
+def _in_time(report: Report) -> Table:
+    rows: list[tuple[str, ...]] = [
+        (
+            each.service or ABSENT,
+            each.model or ABSENT,
+            f"{shown(each.share, '1')} within {shown(each.within_ms, 'ms')}",
+            "yes" if each.met else "no",
+            str(each.judged),
+            str(each.late),
+            shown(each.share_in_time, "1"),
+        )
+        for each in report.in_time
+    ]
+    columns = ("service", "model", "objective", "met", "streams", "late", "in time")
+    note = "Streams that failed before any token are late; those that their reader left before are not counted."
+    return Table("First tokens against their objectives", columns, rows, 4, note)
 
 
 def _times(report: Report) -> Table:
@@ -195,7 +223,7 @@ def _ratio_between(interval: Interval | None) -> str:
 
 
 def overview(report: Report) -> Sequence[str]:
-    """What the report is about, in sentences without a full stop."""
+    """Return the subject of the report, in sentences without a full stop."""
     lines = [f"{report.total.streams} streams from {report.start} to {report.end}", *report.sources]
     if report.where:
         lines.append(f"where {' and '.join(report.where)}")

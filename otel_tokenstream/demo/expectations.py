@@ -1,4 +1,4 @@
-"""What must have arrived after the two programs ran."""
+"""Expectations of the signals after the two programs ran."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def missing(viewer: Viewer, streams: list[Stream], *, scripted: bool) -> list[st
 
 
 def _of_one(stream: Stream, detail: dict[str, Any]) -> Iterator[str]:
-    """What must hold for every call, whoever answered it."""
+    """Check the properties that every call has, whoever answered it."""
     call = f"{stream['service']}, {stream['operation']} {stream['model']}, {stream['outcome']}"
     if stream["chunks"]:
         told = sum(event.get("count", 1) for event in detail["events"] if event["name"] == signals.TOKEN_EVENT)

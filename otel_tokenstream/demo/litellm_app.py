@@ -33,7 +33,7 @@ def request(question: str, model: str = MODEL, max_tokens: int = 180) -> dict[st
 
 
 def text_of(chunk: Any) -> str:
-    """What a chunk says: answer, reasoning or the arguments of a tool call."""
+    """Return a chunk's text: answer, reasoning or the arguments of a tool call."""
     if not chunk.choices:
         return ""
     delta = chunk.choices[0].delta

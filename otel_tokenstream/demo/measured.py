@@ -1,4 +1,4 @@
-"""What the viewer received, by its API, and as a table."""
+"""The viewer's records, from its API, and as a table."""
 
 from __future__ import annotations
 
@@ -55,11 +55,20 @@ def table(streams: list[Stream]) -> Table:
     )
     result.caption = (
         "Empty: the call was not streamed, or had no such thing. Wait: blocked on the provider.\n"
-        "Consumer: time the program kept tokens before it asked for more."
+        "Opening: the call until it gave its stream. Consumer: time the program kept tokens before it asked for more."
     )
     for heading in ("program", "call", "outcome"):
         result.add_column(heading, overflow="fold")
-    for heading in ("took", "first\ntoken", "gap p50 / p95 / max", "stalls", "longest\nwait", "consumer", "tokens/s"):
+    for heading in (
+        "took",
+        "opening",
+        "first\ntoken",
+        "gap p50 / p95 / max",
+        "stalls",
+        "longest\nwait",
+        "consumer",
+        "tokens/s",
+    ):
         result.add_column(heading, justify="right")
     for stream in streams:
         outcome = stream["outcome"]
@@ -69,6 +78,7 @@ def table(streams: list[Stream]) -> Table:
             f"{stream['operation']} {stream['model']}",
             f"[{_COLOURS.get(outcome, 'yellow')}]{outcome}[/]",
             _time(stream["duration_ms"]),
+            _time(stream["opening_ms"]),
             _time(stream["time_to_first_token_ms"]),
             " / ".join(filter(None, (_time(stream[f"gap_{name}_ms"]) for name in ("p50", "p95", "max")))),
             _stalls(stream),

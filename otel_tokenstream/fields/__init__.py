@@ -1,4 +1,4 @@
-"""Which output field of a DSPy program streamed text belongs to.
+"""Assign streamed text to the output fields of a DSPy program.
 
 A parser is fed an answer chunk by chunk and gives back pieces of text with their field, as soon as
 they are certain. For every split of an answer into chunks the pieces of a field join to the same
@@ -28,12 +28,12 @@ class FieldParser(Protocol):
         """Pieces (field, text) that became certain with this text, in order; neighbours of one field joined."""
 
     def finish(self) -> list[Piece]:
-        """What was held back when the answer ended."""
+        """Return the text that was held back when the answer ended."""
 
 
 # Loaded when first used: their patterns take longer to compile than all the rest of a program's start.
 _PARSERS: dict[Kind, tuple[str, str]] = {
-    "chat": ("chat", "ChatParser"),
+    "chat": ("chat_markers", "ChatParser"),
     "json": ("json_object", "JSONObjectParser"),
     "xml": ("xml_elements", "XMLElementParser"),
     "xml-tags": ("xml_tags", "XMLTagParser"),

@@ -1,4 +1,4 @@
-"""Which fields the answer of the model call in progress is expected to have.
+"""The output fields that the answer of the current model call should have.
 
 Set by whoever knows the program (a DSPy adapter), read by whoever sees the answer (the engine
 or litellm); it follows the context into tasks and threads.
@@ -9,8 +9,8 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
+from otel_tokenstream.core.runtime.context import set_contextvar
 from otel_tokenstream.fields import FieldParser, Kind, parser_for
-from otel_tokenstream.fields.held import held
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -33,13 +33,13 @@ _expected: ContextVar[_Expected | None] = ContextVar("otel_tokenstream_fields", 
 
 def expecting(kind: Kind | None, fields: tuple[str, ...]) -> AbstractContextManager[object]:
     """Expect answers with these fields inside; ``None`` is a format without fields."""
-    return held(_expected, _Expected(kind, fields) if kind is not None and fields else None)
+    return set_contextvar(_expected, _Expected(kind, fields) if kind is not None and fields else None)
 
 
 def telling_only(listed: frozenset[str]) -> AbstractContextManager[object]:
     """Tell apart only the listed fields of answers asked for inside: other text then belongs to none."""
     expected = _expected.get()
-    return held(_expected, expected and expected._replace(listed=None if ALL in listed else listed))
+    return set_contextvar(_expected, expected and expected._replace(listed=None if ALL in listed else listed))
 
 
 def expected_fields() -> tuple[str, ...]:

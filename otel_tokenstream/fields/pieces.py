@@ -30,7 +30,7 @@ class Trimmer:
         self._space = ""
 
     def add(self, text: str) -> str:
-        """What is certain now of everything added so far."""
+        """Return the text that is certain now."""
         body = text.rstrip()
         if body:
             after = text[len(body) :]

@@ -1,4 +1,4 @@
-"""Which output fields a program's owner wants to see token by token, though the program does not stream.
+"""The choice of output fields to stream from programs that do not stream.
 
 The wish travels in a context variable and, for decorated classes, stands on the class: never on
 a module, which several calls may share at a time.
@@ -9,8 +9,8 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
+from otel_tokenstream.core.runtime.context import set_contextvar
 from otel_tokenstream.fields.expected import ALL, expected_fields
-from otel_tokenstream.fields.held import held
 from otel_tokenstream.setting_kinds import field_list
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class _Calling:
 
 def resumed(wish: _Wish | None) -> AbstractContextManager[object]:
     """Hold, in another thread, what held where the work was handed over."""
-    return held(_wish, wish)
+    return set_contextvar(_wish, wish)
 
 
 def current() -> _Wish | None:

@@ -1,12 +1,12 @@
-"""What came, kept: for tests, scripts, and answers that are wanted as a whole too."""
+"""A collector that keeps all events, for tests, scripts, and answers that are also wanted as a whole."""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
 
+from otel_tokenstream.live.event_queue import UNBOUNDED, EventQueue, Wanted
 from otel_tokenstream.live.events import Event, TokenEvent
-from otel_tokenstream.live.inbox import UNBOUNDED, Inbox, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -34,7 +34,7 @@ class TokenCollector:
         text: bool = True,
     ) -> None:
         wanted = Wanted.of(fields=fields, operation=operation, correlation=correlation)
-        self._inbox = Inbox(wanted, "collector", text=text, capacity=UNBOUNDED)
+        self._queue = EventQueue(wanted, "collector", text=text, capacity=UNBOUNDED)
         self._events: list[Event] = []
         self._reading = threading.Lock()
 
@@ -42,7 +42,7 @@ class TokenCollector:
     def events(self) -> list[Event]:
         """All events so far, in order."""
         with self._reading:
-            self._events.extend(self._inbox.read())
+            self._events.extend(self._queue.read())
             return list(self._events)
 
     @property
@@ -66,10 +66,10 @@ class TokenCollector:
 
     def close(self) -> None:
         """Take no more; what came stays."""
-        self._inbox.shut()
+        self._queue.shut()
 
     def __enter__(self) -> Self:
-        self._inbox.open(None)
+        self._queue.open(None)
         return self
 
     def __exit__(

@@ -49,7 +49,7 @@ class Source(Protocol):
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
-        """What says that the broker is away or refuses."""
+        """Exceptions that mean that the broker is away or refuses."""
 
     def read(self, within: float) -> list[tuple[Any, Sent | None]]: ...
 
@@ -115,7 +115,7 @@ class TokenConsumer:
         self._handlers: dict[str, list[Handler]] = {each: [] for each in TYPES}
         self._streams = Streams(expire, max_streams)
         self._ready: deque[tuple[Any, Sent | None]] = deque()
-        # What was handed out last: it is settled when more is asked for.
+        # The event handed out last: it is acknowledged when the next one is requested.
         self._given: Event | None = None
         self._failed = False
         self._pause = 0.0

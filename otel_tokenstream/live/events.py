@@ -1,4 +1,4 @@
-"""What those who look on while tokens come are told. Facts only; text where it was asked for.
+"""Live events, which receivers get while tokens arrive. They carry text only where the receiver asked for it.
 
 Times are integers: ``at_ns`` in ns of the wall clock, offsets, gaps and waits in µs. A count
 that was not reported is None.
@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from opentelemetry.trace import SpanContext
 
-from otel_tokenstream.core.redaction import fit_attributes, fit_to_leave
+from otel_tokenstream.core.content.redaction import sanitize, sanitize_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from otel_tokenstream.core.observers import Origin
+    from otel_tokenstream.core.emit.observers import Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What every event says: which stream or step it is of, when it was, and for whom."""
+    """Common part of every event: its stream or step, its time and its correlation."""
 
     type: ClassVar[str] = ""
 
@@ -38,7 +38,7 @@ class Event:
     """Empty for a step, as is ``provider``."""
     provider: str
     correlation: Mapping[str, str]
-    """What ``correlate`` was given and which baggage the settings list, by name; redacted, if there is a hook."""
+    """Values given to ``correlate`` and baggage that the settings list, by name; redacted, if there is a hook."""
 
     @property
     def span_context(self) -> SpanContext:
@@ -48,6 +48,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartEvent(Event):
+    """A call starts."""
+
     type: ClassVar[str] = "start"
 
     stream: bool
@@ -56,11 +58,11 @@ class StartEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenEvent(Event):
-    """Content of one chunk, of one field.
+    """Content of one chunk, of one field or tool call.
 
     Where a redaction hook withholds text until it has seen enough, ``text`` is empty at first
     and what was withheld comes later, at the latest in an event of its own that counts no
-    character. Put together in order, the texts of a field are its redacted text.
+    character. Put together in order, the texts of a field or tool call are its redacted text.
     """
 
     type: ClassVar[str] = "token"
@@ -72,7 +74,10 @@ class TokenEvent(Event):
     index: int
     """Position among the events of this field in this stream, from 0, without holes."""
     kind: str
-    """text, reasoning, tool_call, refusal, audio; empty for a chunk that brings only the finish reason."""
+    """text, reasoning, tool_call, refusal, image, audio, video, tool_result, other.
+
+    It is empty for a chunk that brings only the finish reason.
+    """
     chars: int
     """Characters the model generated; text that a hook changed may have more or fewer."""
     chunk: int
@@ -85,6 +90,10 @@ class TokenEvent(Event):
     """Time the read was blocked on the provider."""
     finish_reason: str | None
     """Where it came before or with this content; ``EndEvent`` has it in any case."""
+    tool_call: int | None = None
+    """Of a piece of a tool call: which one of the stream it is, from 0, in the order in which they began."""
+    tool_call_id: str | None = None
+    """The model's id of that call; None where it has none, or none yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +105,7 @@ class StallEvent(Event):
     wait_us: int
     """So far."""
     phase: str
-    """first_token or tokens: what is waited for."""
+    """first_token or tokens: the content that the read waits for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,14 +124,16 @@ class EndEvent(Event):
     reasoning_tokens: int | None
     duration_us: int
     first_token_us: int | None
-    """Call to the first generated content; None if there was none."""
+    """Time from the call to the first generated content; None if there was none."""
+    opening_us: int | None = None
+    """Time within the call that opened the stream; None if the call was not streamed."""
     dropped: int
     """Events of this stream that were lost on the way to this one receiver, which was too slow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepEvent(Event):
-    """A piece of the program's own, of any of three types."""
+    """Common part of the events of a step."""
 
     type: ClassVar[str] = "step"
 
@@ -133,18 +144,22 @@ class StepEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepStart(StepEvent):
+    """A step starts."""
+
     type: ClassVar[str] = "step_start"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepNote(StepEvent):
-    """What the program added to the step's span as an event."""
+    """An event that the program added to the step's span."""
 
     type: ClassVar[str] = "step_event"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepEnd(StepEvent):
+    """A step ends."""
+
     type: ClassVar[str] = "step_end"
 
     duration_us: int
@@ -157,10 +172,10 @@ def about(origin: Origin) -> dict[str, Any]:
         "stream_id": origin.stream_id,
         "trace_id": origin.trace_id,
         "parent_id": origin.parent_id,
-        "operation": fit_to_leave(origin.operation, origin.redact if origin.named else None),
+        "operation": sanitize(origin.operation, origin.redact if origin.named else None),
         "model": origin.model,
         "provider": origin.provider,
-        "correlation": fit_attributes(origin.correlation, origin.redact),
+        "correlation": sanitize_attributes(origin.correlation, origin.redact),
     }
 
 

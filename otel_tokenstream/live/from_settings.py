@@ -12,8 +12,8 @@ from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from otel_tokenstream.core import forking
-from otel_tokenstream.core.guard import guarded
+from otel_tokenstream.core.runtime import forking
+from otel_tokenstream.core.runtime.guard import guarded
 from otel_tokenstream.live.sink import Attachment, Sink, attach
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _sink(target: str) -> Sink:
 
 
 class Outlets:
-    """Those of one instrumentor.
+    """The outlets of one instrumentor.
 
     Raises:
         OutletError: see ``sink_for``; those that could be opened are closed again.

@@ -19,7 +19,7 @@ except ModuleNotFoundError as error:
     message = 'RabbitMQ needs the rabbitmq extra: pip install "otel-tokenstream[rabbitmq]"'
     raise ModuleNotFoundError(message, name=error.name) from None
 
-from otel_tokenstream.live.outlet import Outlet
+from otel_tokenstream.live.broker_sink import BrokerSink
 from otel_tokenstream.live.wire import Sent, to_json
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ EXCHANGE = "tokenstream"
 _TIMEOUT = 10.0
 
 
-class RabbitMQSink(Outlet):
+class RabbitMQSink(BrokerSink):
     """Publishes to a durable topic exchange, with the event's type as routing key; for ``attach``.
 
     Every queue that is bound to the exchange gets a copy. ``queue`` is made and bound before the
@@ -99,7 +99,7 @@ class _Exchange:
                     session.send(sent, self._name, self._expiration)
                 session.settle()
             finally:
-                # What is in doubt when the connection breaks is sent again: receivers know it by its number.
+                # Unconfirmed events are sent again after a lost connection: receivers know them by their numbers.
                 batch[:] = [*session.unconfirmed.values(), *rest]
                 self.unroutable += session.unroutable
                 session.unroutable = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,27 @@ if TYPE_CHECKING:
     import ssl
 
     from otel_tokenstream.live.wire import Sent
+
+
+class _Connection(pika.SelectConnection):  # type: ignore[misc]  # as above
+    """Reads on where pika cannot decode the properties of a message, such as a header that is NaN.
+
+    Its error would end the consumer, and the broker would deliver the message again to the next one. No property
+    is used here.
+    """
+
+    def _read_frame(self) -> tuple[int, Any]:
+        try:
+            read: tuple[int, Any] = super()._read_frame()
+        except Exception:
+            kind, channel, size = struct.unpack_from(">BHL", self._frame_buffer)
+            if kind != pika.spec.FRAME_HEADER:
+                raise
+            start = pika.spec.FRAME_HEADER_SIZE
+            (body_size,) = struct.unpack_from(">Q", self._frame_buffer, start + 4)
+            end = start + size + pika.spec.FRAME_END_SIZE
+            return end, pika.frame.Header(channel, body_size, pika.BasicProperties())
+        return read
 
 
 class RabbitMQQueue:
@@ -58,7 +80,7 @@ class RabbitMQQueue:
                 connection.close()
 
     def _connect(self) -> None:
-        self._connection = pika.BlockingConnection(self._parameters)
+        self._connection = pika.BlockingConnection(self._parameters, _impl_class=_Connection)
         self._channel = self._connection.channel()
         bound(self._channel, self._exchange, self._queue)
         # Where the queue is deleted the broker only says that it has ended.

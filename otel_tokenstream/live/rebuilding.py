@@ -25,20 +25,29 @@ class StreamText:
         self.end: EndEvent | None = None
         self._last: int | None = None
         self._seen: set[int] = set()
-        # (field, kind, text) by the place in the stream
-        self._pieces: dict[int, tuple[str | None, str, str]] = {}
+        # (field, kind, tool call, text) by the place in the stream
+        self._pieces: dict[int, tuple[str | None, str, int | None, str]] = {}
 
     def text(self, field: str | None = None, kind: str = "text") -> str:
         """Return the text so far, in order: of one output field or of all, of one kind of content."""
         return "".join(
-            text for name, what, text in self._in_order() if what == kind and (field is None or field == name)
+            text for name, what, _, text in self._in_order() if what == kind and (field is None or field == name)
         )
 
     @property
     def fields(self) -> dict[str, str]:
         """Text of each output field so far."""
-        names = dict.fromkeys(name for name, _, _ in self._in_order() if name is not None)
+        names = dict.fromkeys(name for name, *_ in self._in_order() if name is not None)
         return {name: self.text(name) for name in names}
+
+    @property
+    def tool_calls(self) -> dict[int, str]:
+        """Arguments of each tool call so far, by its number in the stream."""
+        found: dict[int, str] = {}
+        for _, _, number, text in self._in_order():
+            if number is not None:
+                found[number] = found.get(number, "") + text
+        return found
 
     @property
     def missing(self) -> int:
@@ -48,7 +57,7 @@ class StreamText:
 
     @property
     def complete(self) -> bool:
-        """Whether the stream has ended and nothing of it is missing."""
+        """Return whether the stream has ended and nothing of it is missing."""
         return self.end is not None and not self.missing
 
     def add(self, sent: Sent) -> bool:
@@ -58,13 +67,13 @@ class StreamText:
         self._seen.add(sent.seq)
         event = sent.event
         if isinstance(event, TokenEvent) and event.text:
-            self._pieces[sent.seq] = (event.field, event.kind, event.text)
+            self._pieces[sent.seq] = (event.field, event.kind, event.tool_call, event.text)
         elif isinstance(event, ENDS):
             self._last = sent.seq
             self.end = event if isinstance(event, EndEvent) else None
         return True
 
-    def _in_order(self) -> Iterator[tuple[str | None, str, str]]:
+    def _in_order(self) -> Iterator[tuple[str | None, str, int | None, str]]:
         # Sorting is linear where all came in order.
         return (self._pieces[seq] for seq in sorted(self._pieces))
 

@@ -14,7 +14,7 @@ except ModuleNotFoundError as error:
     message = 'Redis Streams need the redis extra: pip install "otel-tokenstream[redis]"'
     raise ModuleNotFoundError(message, name=error.name) from None
 
-from otel_tokenstream.live.outlet import Outlet
+from otel_tokenstream.live.broker_sink import BrokerSink
 from otel_tokenstream.live.wire import Sent, flat
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _MARK_KEPT = 3_600
 _TIMEOUT = 5.0
 
 
-class RedisSink(Outlet):
+class RedisSink(BrokerSink):
     """Appends events to a stream; for ``attach``.
 
     ``max_length`` is about how many entries the stream keeps, ``expire`` for how many seconds

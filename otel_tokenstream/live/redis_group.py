@@ -109,7 +109,7 @@ class RedisGroup:
                 raise
 
     def _others_hold(self) -> bool:
-        """Whether a consumer that had lost the lease without knowing has read on."""
+        """Return whether a consumer that had lost the lease without knowing has read on."""
         summary: Any = self._client.xpending(self._key, self._group)
         return any(consumer["name"] != self._name for consumer in summary["consumers"])
 

@@ -1,17 +1,17 @@
-"""Where live events go: a sink of one's own, and what stands between it and the streams.
+"""Sinks, which receive live events, and the attachment between a sink and the streams.
 
 A sink is called on a thread of its own, one event at a time and in order. It may block and it
-may raise: that costs only itself. Between the streams and the thread is a queue of bounded
-length; what does not fit is dropped, counted (``tokenstream.live.dropped``) and told in the
-``EndEvent`` of the stream it was missing from.
+may raise: that costs only itself, and what it calls is neither measured nor told. Between the
+streams and the thread is a queue of bounded length; what does not fit is dropped, counted
+(``tokenstream.live.dropped``) and told in the ``EndEvent`` of the stream it was missing from.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from otel_tokenstream.core import observers
-from otel_tokenstream.live.inbox import Inbox, Wanted
+from otel_tokenstream.core.emit import observers
+from otel_tokenstream.live.event_queue import EventQueue, Wanted
 from otel_tokenstream.live.worker import Worker
 
 if TYPE_CHECKING:
@@ -44,14 +44,14 @@ class Sink(Protocol):
 class Attachment:
     """A sink that is attached. As a context manager it is closed at the end."""
 
-    def __init__(self, sink: Sink, inbox: Inbox, *, suppressing: bool = True) -> None:
-        self._inbox = inbox
-        self._worker = Worker(sink, inbox, suppressing=suppressing)
+    def __init__(self, sink: Sink, queue: EventQueue) -> None:
+        self._queue = queue
+        self._worker = Worker(sink, queue)
 
     @property
     def dropped(self) -> int:
         """Events lost so far: the sink was too slow for them, or failed on them."""
-        return self._inbox.dropped
+        return self._queue.dropped
 
     def flush(self, timeout: float = 2.0) -> bool:
         """Wait until everything told so far was handled; return whether it was, within ``timeout`` seconds."""
@@ -89,7 +89,7 @@ def attach(
     ``name`` stands in ``tokenstream.live.dropped``; the sink's class name if it is empty.
     """
     wanted = Wanted.of(fields=fields, operation=operation, correlation=correlation, types=types)
-    return Attachment(sink, Inbox(wanted, name or type(sink).__name__, text=text, capacity=capacity))
+    return Attachment(sink, EventQueue(wanted, name or type(sink).__name__, text=text, capacity=capacity))
 
 
 def lost(sink_name: str, count: int = 1) -> None:

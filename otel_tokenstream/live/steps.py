@@ -12,14 +12,14 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Span
 
 from otel_tokenstream import signals
-from otel_tokenstream.core import observers
-from otel_tokenstream.core.correlation import attributes as labels_of
-from otel_tokenstream.core.correlation import correlate, correlation
-from otel_tokenstream.core.guard import guarded
-from otel_tokenstream.core.redaction import fit_attributes, fit_to_leave
-from otel_tokenstream.core.steps import Step
-from otel_tokenstream.core.telemetry import active
-from otel_tokenstream.core.text import repaired
+from otel_tokenstream.core.content.correlation import attributes as labels_of
+from otel_tokenstream.core.content.correlation import correlate, correlation
+from otel_tokenstream.core.content.redaction import sanitize, sanitize_attributes
+from otel_tokenstream.core.emit import observers
+from otel_tokenstream.core.emit.internal_span import Step
+from otel_tokenstream.core.emit.telemetry import active
+from otel_tokenstream.core.runtime.guard import guarded
+from otel_tokenstream.core.runtime.sanitize import repaired
 from otel_tokenstream.live.events import StepEnd, StepNote, StepStart, about
 from otel_tokenstream.settings import Settings
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext, Status, StatusCode, Tracer
     from opentelemetry.util import types
 
-    from otel_tokenstream.core.observers import Origin
-    from otel_tokenstream.core.redaction import Hook
+    from otel_tokenstream.core.content.redaction import RedactionHook
+    from otel_tokenstream.core.emit.observers import Origin
 
 
 class step:  # noqa: N801  # used as a verb, like the context managers of contextlib
@@ -60,9 +60,9 @@ class step:  # noqa: N801  # used as a verb, like the context managers of contex
         settings = telemetry.settings if telemetry is not None else _settings()
         correlated = correlation(settings.baggage_keys)
         labels = labels_of(correlated, settings.redact)
-        name, shown = fit_to_leave(self._name, settings.redact), fit_attributes(self._attributes, settings.redact)
+        name, shown = sanitize(self._name, settings.redact), sanitize_attributes(self._attributes, settings.redact)
         above = trace.get_current_span()
-        tracer = telemetry.tracer if telemetry is not None else _tracer()
+        tracer = telemetry.tracer if telemetry is not None else guarded(_tracer)()
         self._step = Step(tracer, name, {**shown, **labels})
         span = self._step.__enter__()
         self._notes: _Notes | None = None
@@ -84,11 +84,11 @@ class step:  # noqa: N801  # used as a verb, like the context managers of contex
 
 
 class _Notes:
-    """What live observers are told of one step."""
+    """The live events of one step."""
 
     __slots__ = ("_about", "_began", "_name", "_origin", "_redact")
 
-    def __init__(self, origin: Origin, name: str, redact: Hook | None) -> None:
+    def __init__(self, origin: Origin, name: str, redact: RedactionHook | None) -> None:
         self._origin = origin
         self._name = name
         self._redact = redact
@@ -102,7 +102,7 @@ class _Notes:
 
     @guarded
     def event(self, name: str, attributes: Mapping[str, Any], at_ns: int | None) -> None:
-        name, attributes = fit_to_leave(name, self._redact), fit_attributes(attributes, self._redact)
+        name, attributes = sanitize(name, self._redact), sanitize_attributes(attributes, self._redact)
         note = StepNote(**self._about, at_ns=at_ns or time.time_ns(), name=name, attributes=attributes)
         observers.tell(self._origin, note)
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import suppress
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, overload
 
-from otel_tokenstream.core.guard import fault
+from otel_tokenstream.core.call import user_code
+from otel_tokenstream.core.runtime.guard import fault
+from otel_tokenstream.live.event_queue import EventQueue, Wanted
 from otel_tokenstream.live.events import Event, TokenEvent
-from otel_tokenstream.live.inbox import Inbox, Wanted
 from otel_tokenstream.live.sink import CAPACITY, Attachment
 
 if TYPE_CHECKING:
@@ -70,10 +70,10 @@ def subscribe(
 
     """
     wanted = Wanted.of(fields=fields, operation=operation, correlation=correlation, types=types)
-    inbox = Inbox(wanted, "subscriber", text=text, capacity=capacity)
+    queue = EventQueue(wanted, "subscriber", text=text, capacity=capacity)
     if iscoroutinefunction(callback) or iscoroutinefunction(getattr(callback, "__call__", None)):  # noqa: B004  # an object with an async __call__
-        return AsyncSubscription(callback, inbox)
-    return Attachment(_Callback(callback), inbox, suppressing=False)
+        return AsyncSubscription(callback, queue)
+    return Attachment(_Callback(callback), queue)
 
 
 def tokens(
@@ -98,7 +98,7 @@ def tokens(
 
     """
     wanted = Wanted.of(fields=fields, operation=operation, correlation=correlation, types=("token",))
-    return Tokens(Inbox(wanted, "tokens", text=text, capacity=capacity))
+    return Tokens(EventQueue(wanted, "tokens", text=text, capacity=capacity))
 
 
 class _Callback:
@@ -114,35 +114,35 @@ class _Callback:
         pass
 
 
-class _Bell:
+class _LoopWaker:
     """Wakes its event loop from any thread when there is something to read.
 
-    It knows the inbox and not who reads it, so that a reader nobody holds any more can go.
+    It knows the queue and not its reader, so that a reader nobody holds any more can go.
     """
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, queue: EventQueue) -> None:
         try:
             self.loop = asyncio.get_running_loop()
         except RuntimeError:
             message = "no event loop runs here: subscribe inside a coroutine, or give a plain function as callback"
             raise RuntimeError(message) from None
-        self._inbox = inbox
+        self._queue = queue
         self._rung = asyncio.Event()
-        self._ringing = False
+        self._notified = False
 
-    def ring(self) -> None:
-        if self._ringing:
+    def notify(self) -> None:
+        if self._notified:
             return
-        self._ringing = True
+        self._notified = True
         try:
             self.loop.call_soon_threadsafe(self._rung.set)
         except RuntimeError:  # the loop has ended, and whoever wanted to know with it
-            self._inbox.shut()
+            self._queue.shut()
 
     async def wait(self) -> None:
         await self._rung.wait()
         self._rung.clear()
-        self._ringing = False  # before the inbox is read: what comes from now on rings again
+        self._notified = False  # before the queue is read: events from now on notify again
 
     def flush(self, within: float) -> bool:
         del within  # this may be the loop's own thread, where waiting would be for ever
@@ -150,50 +150,51 @@ class _Bell:
 
     def close(self, within: float = 0) -> bool:
         del within  # as above
-        if not self._inbox.closed:
-            self._inbox.shut()
-            self.ring()
+        if not self._queue.closed:
+            self._queue.shut()
+            self.notify()
         return True
 
     def forked(self) -> None:
-        self._inbox.shut()  # the child has not the parent's loop
+        self._queue.shut()  # the child has not the parent's loop
 
 
 class AsyncSubscription:
     """A coroutine function that is called with events. Use it as an async context manager, or close it."""
 
-    def __init__(self, callback: Callable[[Event], Awaitable[object]], inbox: Inbox) -> None:
+    def __init__(self, callback: Callable[[Event], Awaitable[object]], queue: EventQueue) -> None:
         self._callback = callback
-        self._inbox = inbox
-        self._bell = _Bell(inbox)
-        self._task = self._bell.loop.create_task(self._run())
-        inbox.open(self._bell)
+        self._queue = queue
+        self._waker = _LoopWaker(queue)
+        self._task = self._waker.loop.create_task(self._run())
+        queue.open(self._waker)
 
     @property
     def dropped(self) -> int:
         """Events lost so far: the callback was too slow for them, or failed on them."""
-        return self._inbox.dropped
+        return self._queue.dropped
 
     def close(self) -> None:
         """Take no more events; the callback still gets those taken, if the loop goes on."""
-        self._bell.close()
+        self._waker.close()
 
     async def aclose(self) -> None:
         """Take no more events, and wait until the callback has had those taken."""
-        self._bell.close()
+        self._waker.close()
         if self._task is not asyncio.current_task():
             await asyncio.wait([self._task])
 
     async def _run(self) -> None:
+        user_code.suppress()
         try:
             closed = False
             while not closed:
-                await self._bell.wait()
-                closed = self._inbox.closed  # before reading: what was put before the end is read
-                for event in self._inbox.read():
+                await self._waker.wait()
+                closed = self._queue.closed  # before reading: what was put before the end is read
+                for event in self._queue.read():
                     await self._hand_over(event)
         finally:
-            self._bell.close()
+            self._waker.close()
 
     async def _hand_over(self, event: Event) -> None:
         try:
@@ -202,12 +203,12 @@ class AsyncSubscription:
             if _is_cancelled(self._task):
                 raise
             self._lose(problem)
-        except Exception as problem:  # noqa: BLE001  # costs this event and no other
+        except (Exception, SystemExit) as problem:  # noqa: BLE001  # costs this event and no other
             self._lose(problem)
 
     def _lose(self, problem: BaseException) -> None:
         fault("a live subscriber", problem)
-        self._inbox.lose()
+        self._queue.lose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -227,7 +228,7 @@ class AsyncSubscription:
 
 
 def _is_cancelled(task: asyncio.Task[None]) -> bool:
-    """Whether it is the task itself, and not something that it waits for."""
+    """Return whether it is the task itself, and not something that it waits for."""
     cancelling = getattr(task, "cancelling", None)  # Python 3.11
     return cancelling is None or cancelling() > 0
 
@@ -235,37 +236,38 @@ def _is_cancelled(task: asyncio.Task[None]) -> bool:
 class Tokens:
     """Tokens while they come. They are taken from the moment this is made, not from the first ``async for``."""
 
-    def __init__(self, inbox: Inbox) -> None:
-        self._inbox = inbox
-        self._bell = _Bell(inbox)
+    def __init__(self, queue: EventQueue) -> None:
+        self._queue = queue
+        self._waker = _LoopWaker(queue)
         self._ready: deque[Event] = deque()
-        inbox.open(self._bell)
+        queue.open(self._waker)
+        queue.shut_with(self)
 
     def until(self, done: asyncio.Future[Any]) -> Self:
         """End when a task or future is done, after all that came before."""
-        bell = self._bell
-        done.add_done_callback(lambda _: bell.close())
+        waker = self._waker
+        done.add_done_callback(lambda _: waker.close())
         return self
 
     @property
     def dropped(self) -> int:
         """Tokens lost so far because they were not read in time."""
-        return self._inbox.dropped
+        return self._queue.dropped
 
     def close(self) -> None:
         """Take no more tokens; those that came can still be read."""
-        self._bell.close()
+        self._waker.close()
 
     async def aclose(self) -> None:
-        self._bell.close()
+        self._waker.close()
 
     def __aiter__(self) -> Tokens:
         return self
 
     async def __anext__(self) -> TokenEvent:
         while True:
-            closed = self._inbox.closed  # before reading: what was put before the end is read
-            self._ready.extend(self._inbox.read())
+            closed = self._queue.closed  # before reading: what was put before the end is read
+            self._ready.extend(self._queue.read())
             if self._ready:
                 token = self._ready.popleft()
                 if isinstance(token, TokenEvent):
@@ -273,11 +275,7 @@ class Tokens:
             elif closed:
                 raise StopAsyncIteration
             else:
-                await self._bell.wait()
-
-    def __del__(self) -> None:
-        with suppress(AttributeError):  # it was never opened
-            self._inbox.shut()
+                await self._waker.wait()
 
     async def __aenter__(self) -> Self:
         return self

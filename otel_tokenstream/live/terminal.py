@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from otel_tokenstream.live.events import Event
 
-    # Stream and field, and the kind of what is of no field.
-    Place = tuple[str, str]
+    # Stream, field or kind, and tool call.
+    Place = tuple[str, str, "int | None"]
 
 Style = Literal["fields", "events"]
 
-# What moves the cursor, colours, hides or reorders what stands beside it: C0 and C1 controls,
+# Characters that move the cursor, colour, hide or reorder their neighbours: C0 and C1 controls,
 # marks and overrides of writing direction, line separators, tags, halves of surrogate pairs.
 _CONTROLS = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufff9-\ufffb\U000e0000-\U000e007f]"
@@ -52,6 +52,7 @@ class Terminal:
     def forked(self) -> None:
         self._place: Place | None = None
         self._waiting: dict[Place, list[str]] = {}
+        self._newest: dict[Place, TokenEvent] = {}
         self._counts: dict[Place, tuple[int, int]] = {}
 
     def handle(self, event: Event) -> None:
@@ -83,7 +84,7 @@ class Terminal:
     def _token(self, event: TokenEvent) -> None:
         if event.kind == "empty":
             return
-        place = (event.stream_id, event.field or event.kind)
+        place = (event.stream_id, event.field or event.kind, event.tool_call)
         if event.text is None:
             chars, chunks = self._counts.get(place, (0, 0))
             self._counts[place] = (chars + event.chars, chunks + 1)
@@ -98,14 +99,28 @@ class Terminal:
             self._leave_line()
         if self._place is None:
             self._open_line(event, place)
-        self._write(text)
+        word = next((at for at, character in enumerate(text) if character.isspace()), -1)
+        due = self._due() if word >= 0 else None
+        if due is None:
+            self._write(text)
+            return
+        self._write(text[: word + 1])
+        self._leave_line()
+        self._open_line(self._newest[due], due)
+        if text[word + 1 :]:
+            self._wait(event, place, text[word + 1 :])
 
     def _wait(self, event: TokenEvent, place: Place, text: str) -> None:
         waiting = self._waiting.setdefault(place, [])
         waiting.append(text)
-        if sum(map(len, waiting)) >= _WAITING:
+        self._newest[place] = event
+        if sum(map(len, waiting)) >= 2 * _WAITING:  # the other one does not come to the end of its word
             self._leave_line()
             self._open_line(event, place)
+
+    def _due(self) -> Place | None:
+        """Return who has waited for the line for long enough to have it after the next word."""
+        return next((each for each, waiting in self._waiting.items() if sum(map(len, waiting)) >= _WAITING), None)
 
     def _finish(self, event: EndEvent) -> None:
         """Write what still waits of a stream that has ended."""
@@ -114,18 +129,20 @@ class Terminal:
         self._write_waiting(event)
         for place in [each for each in self._counts if each[0] == event.stream_id]:
             chars, chunks = self._counts.pop(place)
-            self._line(event, "•", f"{escaped(place[1])}: {chars} characters in {chunks} chunks")
+            self._line(event, "•", f"{_label(place)}: {chars} characters in {chunks} chunks")
 
     def _write_waiting(self, event: Event) -> None:
         for place in [each for each in self._waiting if each[0] == event.stream_id]:
-            self._line(event, "•", f"{escaped(place[1])}: {''.join(self._waiting.pop(place))}")
+            self._newest.pop(place, None)
+            self._line(event, "•", f"{_label(place)}: {''.join(self._waiting.pop(place))}")
 
     def _open_line(self, event: TokenEvent, place: Place) -> None:
         """Give a stream the line; what waited of it comes first."""
         waited = "".join(self._waiting.pop(place, ()))
+        self._newest.pop(place, None)
         self._write_waiting(event)
         self._place = place
-        self._write(f"{self._prefix(event, '•')} {escaped(place[1])}: {waited}")
+        self._write(f"{self._prefix(event, '•')} {_label(place)}: {waited}")
 
     def _leave_line(self) -> None:
         if self._place is not None:
@@ -174,8 +191,13 @@ def _start(event: StartEvent) -> str:
     return escaped(about) + _pairs(event.correlation)
 
 
+def _label(place: Place) -> str:
+    _, name, number = place
+    return escaped(name) if number is None else f"{escaped(name)}#{number}"
+
+
 def _token(event: TokenEvent) -> str:
-    place = escaped(event.field or event.kind)
+    place = _label((event.stream_id, event.field or event.kind, event.tool_call))
     said = f"{event.chars} characters" if event.text is None else f'"{escaped(event.text)}"'
     return f"{place} {event.index}: {said} +{event.gap_us / 1e3:.0f} ms"
 
@@ -184,6 +206,8 @@ def _end(event: EndEvent) -> str:
     parts = [f"{event.operation} {event.model} {event.outcome} in {_seconds(event.duration_us)}"]
     if event.error_type:
         parts.append(event.error_type)
+    if event.opening_us is not None:
+        parts.append(f"opened after {_seconds(event.opening_us)}")
     if event.first_token_us is not None:
         parts.append(f"first token after {_seconds(event.first_token_us)}")
     if event.output_tokens is not None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import threading
-from asyncio import CancelledError
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from opentelemetry.instrumentation.utils import suppress_instrumentation
-
-from otel_tokenstream.core.guard import fault, guarded
+from otel_tokenstream.core.call import user_code
+from otel_tokenstream.core.runtime.guard import fault, guarded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_tokenstream.live.event_queue import EventQueue
     from otel_tokenstream.live.events import Event
-    from otel_tokenstream.live.inbox import Inbox
 
     class Handles(Protocol):
         def handle(self, event: Event) -> None: ...
@@ -22,20 +22,19 @@ if TYPE_CHECKING:
 
 
 class Worker:
-    """Reads an inbox and hands each event to a sink.
+    """Reads a queue and hands each event to a sink.
 
     The thread is a daemon's: a sink that hangs must not keep the program from exiting.
     """
 
-    def __init__(self, sink: Handles, inbox: Inbox, *, suppressing: bool) -> None:
+    def __init__(self, sink: Handles, queue: EventQueue) -> None:
         self._sink = sink
-        self._inbox = inbox
-        self._suppressing = suppressing
+        self._queue = queue
         self._closing = False
         self._begin()
-        inbox.open(self)
+        queue.open(self)
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         if self._thread is None:
             self._start()
 
@@ -43,25 +42,25 @@ class Worker:
         if self._thread is None or self._thread is threading.current_thread():
             return self._thread is None
         reached = threading.Event()
-        self._inbox.call(partial(self._settle, reached))
+        self._queue.call(partial(self._settle, reached))
         return reached.wait(within)
 
     def close(self, within: float) -> bool:
         with self._changing:
             first, self._closing = not self._closing, True
         if first:
-            self._inbox.shut()
+            self._queue.shut()
             if self._thread is None:
-                for event in self._inbox.read():
+                for event in self._queue.read():
                     self._hand_over(event)
                 self._finish()
             else:
-                self._inbox.call(self._finish)
+                self._queue.call(self._finish)
         if self._thread is threading.current_thread():
             return False
         hurry = getattr(self._sink, "hurry", None)
         if hurry is not None and within:
-            hurry(within * 3 / 4)  # the rest is for what follows
+            self._guarded(hurry, within * 3 / 4)  # the rest is for what follows
         return self._finished.wait(within)
 
     def forked(self) -> None:
@@ -69,7 +68,7 @@ class Worker:
         self._begin()
         forked = getattr(self._sink, "forked", None)
         if forked is not None:
-            forked()
+            self._guarded(forked)
 
     def _begin(self) -> None:
         self._thread: threading.Thread | None = None
@@ -91,44 +90,40 @@ class Worker:
 
     @guarded
     def _run(self) -> None:
-        if self._suppressing:
-            # Requests of a sink are no part of the program: an instrumented client would make spans of them.
-            with suppress_instrumentation():
-                self._read()
-        else:
-            self._read()
-
-    def _read(self) -> None:
+        # Requests of a sink are no part of the program: an instrumented client would make spans of them.
+        user_code.suppress()
         finished = self._finished
         while not finished.is_set():
             try:
-                for event in self._inbox.next():
+                for event in self._queue.next():
                     self._hand_over(event)
-                if self._inbox.empty():
+                if self._queue.empty():
                     self._settle()
-            except Exception as problem:  # noqa: BLE001, PERF203  # ours, not the sink's
+            except BaseException as problem:  # noqa: BLE001, PERF203  # ours, or the redaction hook's
                 fault("making a live event", problem)
 
     def _hand_over(self, event: Event) -> None:
-        try:
-            self._sink.handle(event)
-        except (Exception, CancelledError, SystemExit) as problem:  # noqa: BLE001  # costs this event and no other
-            fault(f"the live sink {type(self._sink).__qualname__}", problem)
-            self._inbox.lose()
+        if not self._guarded(self._sink.handle, event):
+            self._queue.lose()
 
     def _settle(self, done: threading.Event | None = None) -> None:
-        try:
-            settle = getattr(self._sink, "settle", None)
-            if settle is not None:
-                settle()
-        except Exception as problem:  # noqa: BLE001  # as above
-            fault(f"the live sink {type(self._sink).__qualname__}", problem)
+        settle = getattr(self._sink, "settle", None)
+        if settle is not None:
+            self._guarded(settle)
         if done is not None:
             done.set()
 
     def _finish(self) -> None:
-        try:
-            self._sink.close()
-        except Exception as problem:  # noqa: BLE001  # whatever a sink may raise
-            fault(f"closing the live sink {type(self._sink).__qualname__}", problem)
+        self._guarded(self._sink.close)
         self._finished.set()
+
+    def _guarded(self, method: Callable[..., object], *args: object) -> bool:
+        """Call a method of the sink and return whether that worked; an error costs this call and no other."""
+        try:
+            user_code.call(method, *args)
+        except BaseException as problem:
+            if isinstance(problem, KeyboardInterrupt) and threading.current_thread() is not self._thread:
+                raise
+            fault(f"the live sink {type(self._sink).__qualname__}", problem)
+            return False
+        return True

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from otel_tokenstream import signals
-from otel_tokenstream.core.generation import Usage
+from otel_tokenstream.core.call.request import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +19,7 @@ _PROVIDERS = {
     "azure_text": "azure.ai.openai",
     "bedrock": "aws.bedrock",
     "bedrock_converse": "aws.bedrock",
+    "bedrock_mantle": "aws.bedrock",
     "cohere_chat": "cohere",
     "gemini": "gcp.gemini",
     "mistral": "mistral_ai",
@@ -61,7 +62,24 @@ def parameters(options: Mapping[str, Any]) -> dict[str, Any]:
     found[signals.REQUEST_STOP_SEQUENCES] = _texts(options.get("stop")) or None
     found[signals.REQUEST_REASONING_LEVEL] = effort if isinstance(effort, str) else None
     found[signals.OUTPUT_TYPE] = _output_type(options)
+    found[signals.REQUEST_PREVIOUS_RESPONSE_ID] = _text(options.get("previous_response_id"))
+    found[signals.PROMPT_NAME], found[signals.PROMPT_VERSION] = _stored_prompt(options)
+    found[signals.CONVERSATION_COMPACTED] = options.get("compacted") is True or None
     return {attribute: value for attribute, value in found.items() if value is not None}
+
+
+def _stored_prompt(options: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return name and version of a prompt that is kept elsewhere: litellm's ``prompt_id``, OpenAI's ``prompt``."""
+    stored = options.get("stored_prompt")
+    name = _text(options.get("prompt_id")) or _text(get(stored, "id"))
+    version = options.get("prompt_version") or get(stored, "version")
+    if isinstance(version, int):
+        version = str(version)
+    return name, _text(version) if name else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _number(value: object, kind: type[int | float]) -> Any:
@@ -113,16 +131,45 @@ def usage(reported: Any, *, estimated: bool = False) -> Usage | None:
         return None
     of_prompt = get(reported, "prompt_tokens_details")
     of_output = get(reported, "completion_tokens_details")
+    reasoning = count(of_output, "reasoning_tokens")
     return Usage(
         input=prompt,
-        output=output,
+        output=with_reasoning(prompt, output, reasoning, count(reported, "total_tokens")),
         cache_read=count(of_prompt, "cached_tokens"),
         cache_write=count(of_prompt, "cache_creation_tokens"),
-        reasoning=count(of_output, "reasoning_tokens"),
-        audio_input=count(of_prompt, "audio_tokens"),
-        audio_output=count(of_output, "audio_tokens"),
+        reasoning=reasoning,
         estimated=estimated,
+        input_by=by_modality(of_prompt),
+        cache_read_by=by_modality(get(of_prompt, "cached_tokens_details")),
+        output_by=by_modality(of_output),
     )
+
+
+def by_modality(details: Any) -> dict[str, int] | None:
+    """Return the counts that a usage object's details give by modality: ``text_tokens`` and so on."""
+    counts = {each: tokens for each in signals.MODALITIES if (tokens := count(details, f"{each}_tokens")) is not None}
+    # Libraries fill in zeros for parts that the provider never mentioned.
+    return {each: tokens for each, tokens in counts.items() if tokens} or None
+
+
+def with_reasoning(
+    prompt: int | None, output: int | None, reasoning: int | None, total: int | None, *, apart: bool = False
+) -> int | None:
+    """Return the count of the output with reasoning in it, as the convention has it.
+
+    Whether the reported one has it is told by the total. Where that does not tell, ``apart`` says whether
+    the provider is one that counts reasoning apart.
+    """
+    if not reasoning:
+        return output
+    written = output or 0
+    without = (prompt or 0) + written
+    if apart:
+        # Reasoning that is more than the output cannot be in it, whatever the total.
+        added = reasoning > written or total is None or abs(total - without - reasoning) < abs(total - without)
+    else:
+        added = total == without + reasoning
+    return written + reasoning if added else output
 
 
 def error_word(*said: object) -> str:

@@ -32,7 +32,7 @@ def plotly_path() -> Path:
         if path.is_file():
             return path
     message = "plotly with its plotly.min.js is not installed: pip install 'otel-tokenstream[viewer]'"
-    raise ModuleNotFoundError(message)
+    raise ModuleNotFoundError(message, name="plotly")
 
 
 async def _file(path: Path, _request: web.Request) -> web.StreamResponse:

@@ -7,30 +7,30 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from otel_tokenstream.analysis.sources.viewer_database import SCHEMA_VERSION, default_path
+from otel_tokenstream.analysis.sources.viewer_database import (
+    APPLICATION_ID,
+    MAGIC,
+    SCHEMA_VERSION,
+    default_path,
+    is_ours,
+    version_of,
+)
+from otel_tokenstream.viewer import migration
+from otel_tokenstream.viewer.stream_table import STREAMS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SCHEMA = """
+_SCHEMA = f"""
 CREATE TABLE spans (
     trace_id TEXT, span_id TEXT, parent_id TEXT, service TEXT, name TEXT, kind TEXT,
     start_ns INTEGER, end_ns INTEGER, status TEXT, status_message TEXT,
-    attributes TEXT, events TEXT, resource TEXT, received_ns INTEGER,
+    attributes TEXT, events TEXT, resource TEXT, received_ns INTEGER, links TEXT,
     PRIMARY KEY (trace_id, span_id)
 );
 CREATE INDEX spans_received ON spans (received_ns);
 
--- One row a generation, there from its first sign of life: its span, or a log event before it.
--- outcome is null until the span came; progress is JSON, from the log events alone.
-CREATE TABLE streams (
-    trace_id TEXT, span_id TEXT, service TEXT, operation TEXT, provider TEXT, model TEXT,
-    start_ns INTEGER, outcome TEXT, fields TEXT, progress TEXT, received_ns INTEGER,
-    PRIMARY KEY (trace_id, span_id)
-);
-CREATE INDEX streams_start ON streams (start_ns);
-CREATE INDEX streams_choices ON streams (service, model, outcome);
-CREATE INDEX streams_received ON streams (received_ns);
+{";".join(STREAMS)};
 
 CREATE TABLE records (
     trace_id TEXT, span_id TEXT, service TEXT, name TEXT, time_ns INTEGER, severity TEXT,
@@ -52,34 +52,82 @@ CREATE INDEX points_received ON points (received_ns);
 def prepare(path: Path) -> None:
     """Creates or checks the file: readable by its owner alone, tables of this version.
 
-    Raises ValueError when the file is something else or of another version.
+    An older version is brought to this one. Raises ValueError when the file is something else or of a later version,
+    and leaves it as it is then.
     """
     if not path.parent.exists():
         path.parent.mkdir(parents=True)
         path.parent.chmod(0o700)  # mkdir's own mode is cut by the umask and not given to parents
     elif path == default_path():
         path.parent.chmod(0o700)
-    # SQLite makes it readable by all, and gives the write-ahead log the mode of the database.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     try:
-        with closing(connect(path)) as connection:
-            _check_or_create(connection, path)
+        if _is_new(path):
+            _create(path)
+        else:
+            _check(path)
+    except sqlite3.OperationalError as error:
+        message = f"{path} cannot be prepared: {error}"
+        raise ValueError(message) from error
     except sqlite3.DatabaseError as error:
         raise ValueError(_not_ours(path)) from error
-    for file in (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))):
+    for file in (path, *_beside(path)):
         if file.exists():
             file.chmod(0o600)
 
 
-def _check_or_create(connection: sqlite3.Connection, path: Path) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == SCHEMA_VERSION:
-        return
-    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+def _beside(path: Path) -> list[Path]:
+    """The write-ahead log and its index."""
+    return [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm")]
+
+
+def _is_new(path: Path) -> bool:
+    try:
+        return path.stat().st_size == 0
+    except FileNotFoundError:
+        return True
+
+
+def _create(path: Path) -> None:
+    # SQLite makes it readable by all, and gives the write-ahead log the mode of the database.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    for file in _beside(path):  # of a database that was deleted: SQLite would write it into the new one
+        file.unlink(missing_ok=True)
+    with closing(connect(path)) as connection:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL")
+        marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
+        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {marks} COMMIT;")
+
+
+def _check(path: Path) -> None:
+    with path.open("rb") as file:  # opening it with SQLite might already change a foreign file
+        if file.read(len(MAGIC)) != MAGIC:
+            raise ValueError(_not_ours(path))
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
+        ours = is_ours(connection)
+        marked = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+        empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        version = version_of(connection)
+    if empty:  # its creation was cut off
+        _create(path)
+    elif not ours:
         raise ValueError(_not_ours(path))
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    elif not marked or version != SCHEMA_VERSION:
+        with closing(connect(path)) as connection:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            migration.migrate(connection)
+
+
+Identity = tuple[int, int] | None
+
+
+def identity(path: Path) -> Identity:
+    """Tells the file at ``path`` from one that takes its place; None if there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _not_ours(path: Path) -> str:

@@ -1,14 +1,16 @@
-"""What the API says of one stream: its events, its attributes and the trace around it."""
+"""The API's answer about one stream: its events, its attributes and the trace around it."""
 
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream import signals
-from otel_tokenstream.analysis.attributes import integer
+from otel_tokenstream.analysis.attributes import integer, text
 from otel_tokenstream.viewer.progress import STREAM_EVENTS
-from otel_tokenstream.viewer.streams import WITH_SPANS, Json, loads, stream_of
+from otel_tokenstream.viewer.stalls import whole_stalls
+from otel_tokenstream.viewer.streams import Json, error_type_of, loads, made_of, stream_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -17,12 +19,21 @@ if TYPE_CHECKING:
 
 _SPANS_OF_A_TRACE = 2000
 _RECORDS_OF_A_TRACE = 200
+_EVENTS_OF_A_STREAM = 5000
+_LINKS_OF_A_SPAN = 128
 _EXACT_IN_JAVASCRIPT = 2**53
 
 
+_WITH_SPAN = """
+    SELECT streams.*, spans.name, spans.attributes, spans.events, spans.resource,
+           spans.status, spans.status_message
+    FROM streams LEFT JOIN spans USING (trace_id, span_id)
+    WHERE streams.trace_id = ? AND streams.span_id = ?
+"""
+
+
 def detail(connection: sqlite3.Connection, trace_id: str, span_id: str, now_ns: int) -> Json | None:
-    query = f"{WITH_SPANS} WHERE streams.trace_id = ? AND streams.span_id = ?"
-    row = connection.execute(query, (trace_id, span_id)).fetchone()
+    row = connection.execute(_WITH_SPAN, (trace_id, span_id)).fetchone()
     if row is None:
         return None
     attributes = loads(row["attributes"], {})
@@ -35,7 +46,7 @@ def detail(connection: sqlite3.Connection, trace_id: str, span_id: str, now_ns: 
         "resource": _exact(loads(row["resource"], {})),
         "status": row["status"],
         "status_message": row["status_message"],
-        "events": events,
+        "events": events[:_EVENTS_OF_A_STREAM],
         "events_source": source,
         "offsets_us": _integers(attributes.get(signals.OFFSETS_US)),
         "trace": _trace(connection, trace_id),
@@ -47,19 +58,23 @@ def _events(connection: sqlite3.Connection, row: sqlite3.Row) -> tuple[list[Json
     """From the span or from the log, whichever tells more: an application may send one, the other or both."""
     on_span = [_event(event) for event in loads(row["events"], [])]
     logged: dict[tuple[Any, ...], Json] = {}
-    for record in connection.execute(
-        "SELECT name, time_ns, attributes FROM records WHERE trace_id = ? AND span_id = ? ORDER BY time_ns",
-        (row["trace_id"], row["span_id"]),
-    ):
-        if record["name"] in STREAM_EVENTS:
-            event = _event({**record, "attributes": json.loads(record["attributes"])})
-            # An exporter that tries again sends the same record twice.
-            logged[tuple(event.get(part) for part in _IDENTITY)] = event
+    records = connection.execute(
+        "SELECT name, time_ns, attributes FROM records WHERE trace_id = ? AND span_id = ? ORDER BY time_ns LIMIT ?",
+        (row["trace_id"], row["span_id"], _EVENTS_OF_A_STREAM * 2),
+    )
+    for event in made_of((each for each in records if each["name"] in STREAM_EVENTS), _logged):
+        # An exporter that tries again sends the same record twice.
+        logged[tuple(event.get(part) for part in _IDENTITY)] = event
     in_log = list(logged.values())
-    if _told(in_log) <= _told(on_span):
+    if row["attributes"] is not None and _told(in_log) <= _told(on_span):
         return on_span, "span"
     others = [event for event in on_span if event["name"] not in STREAM_EVENTS]
-    return sorted(in_log + others, key=lambda event: int(event["time_unix_ns"])), "log"
+    told = whole_stalls(in_log, [event for event in on_span if event["name"] == signals.STALL_EVENT])
+    return sorted(told + others, key=lambda event: int(event["time_unix_ns"])), "log"
+
+
+def _logged(record: sqlite3.Row) -> Json:
+    return _event({**record, "attributes": json.loads(record["attributes"])})
 
 
 _IDENTITY = ("name", "offset_us", "index", "number", "kind", "field")
@@ -100,7 +115,28 @@ def _trace(connection: sqlite3.Connection, trace_id: str) -> list[Json]:
     rows = connection.execute(
         "SELECT * FROM spans WHERE trace_id = ? ORDER BY start_ns, end_ns DESC LIMIT ?", (trace_id, _SPANS_OF_A_TRACE)
     )
-    return [_trace_span(row, json.loads(row["attributes"])) for row in rows]
+    return list(made_of(rows, lambda row: _trace_span(row, json.loads(row["attributes"]))))
+
+
+def span(connection: sqlite3.Connection, trace_id: str, span_id: str) -> Json | None:
+    """Any span by its ids, with its links and the events an application added; None if it did not come."""
+    row = connection.execute("SELECT * FROM spans WHERE trace_id = ? AND span_id = ?", (trace_id, span_id)).fetchone()
+    if row is None:
+        return None
+    return {
+        **_trace_span(row, json.loads(row["attributes"])),
+        "status_message": row["status_message"],
+        "attributes": _exact(json.loads(row["attributes"])),
+        "resource": _exact(loads(row["resource"], {})),
+        "events": [_event(event) for event in loads(row["events"], [])][:_EVENTS_OF_A_STREAM],
+        "links": [_link(connection, link) for link in loads(row["links"], [])[:_LINKS_OF_A_SPAN]],
+    }
+
+
+def _link(connection: sqlite3.Connection, link: Json) -> Json:
+    ids = (link["trace_id"], link["span_id"])
+    known = connection.execute("SELECT 1 FROM streams WHERE trace_id = ? AND span_id = ?", ids).fetchone()
+    return {**link, "attributes": _exact(link["attributes"]), "is_generation": known is not None}
 
 
 def _trace_span(row: sqlite3.Row, attributes: Attributes) -> Json:
@@ -113,9 +149,10 @@ def _trace_span(row: sqlite3.Row, attributes: Attributes) -> Json:
         "start": str(row["start_ns"]),
         "end": str(row["end_ns"]),
         "status": row["status"],
+        "first_token_ms": integer(attributes, signals.TIME_TO_FIRST_TOKEN_MS),
         "is_generation": signals.OUTCOME in attributes,
-        "outcome": attributes.get(signals.OUTCOME),
-        "error_type": attributes.get(signals.ERROR_TYPE),
+        "outcome": text(attributes, signals.OUTCOME),
+        "error_type": error_type_of(attributes),
     }
 
 
@@ -124,18 +161,19 @@ def _records(connection: sqlite3.Connection, trace_id: str) -> list[Json]:
     rows = connection.execute(
         "SELECT * FROM records WHERE trace_id = ? ORDER BY time_ns LIMIT ?", (trace_id, _RECORDS_OF_A_TRACE * 10)
     )
-    ordinary = [row for row in rows if row["name"] not in STREAM_EVENTS]
-    return [
-        {
-            "time_unix_ns": str(row["time_ns"]),
-            "span_id": row["span_id"],
-            "name": row["name"],
-            "severity": row["severity"],
-            "body": _exact(json.loads(row["body"])),
-            "attributes": _exact(json.loads(row["attributes"])),
-        }
-        for row in ordinary[:_RECORDS_OF_A_TRACE]
-    ]
+    ordinary = (row for row in rows if row["name"] not in STREAM_EVENTS)
+    return list(islice(made_of(ordinary, _record), _RECORDS_OF_A_TRACE))
+
+
+def _record(row: sqlite3.Row) -> Json:
+    return {
+        "time_unix_ns": str(row["time_ns"]),
+        "span_id": row["span_id"],
+        "name": row["name"],
+        "severity": row["severity"],
+        "body": _exact(json.loads(row["body"])),
+        "attributes": _exact(json.loads(row["attributes"])),
+    }
 
 
 def _descriptions(attributes: Attributes) -> dict[str, Json]:
@@ -157,4 +195,8 @@ def _exact(value: Any) -> Any:
 
 
 def _integers(value: Any) -> list[int]:
-    return [item for item in value if isinstance(item, int)] if isinstance(value, list) else []
+    """Return the values that are offsets."""
+    if not isinstance(value, list):
+        return []
+    found = (integer({"": item}, "") for item in value)
+    return [item for item in found if item is not None]

@@ -4,18 +4,58 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream import signals
-from otel_tokenstream.analysis.attributes import integer
-from otel_tokenstream.viewer.progress import STREAM_EVENTS, Progress, fields_of
+from otel_tokenstream.analysis.attributes import integer, text
+from otel_tokenstream.viewer import stream_table
+from otel_tokenstream.viewer.otlp import Rows
+from otel_tokenstream.viewer.progress import STREAM_EVENTS, Progress, fields_of, shortened
+from otel_tokenstream.viewer.streams import call_of, described, so_far
 
 if TYPE_CHECKING:
-    import sqlite3
+    from collections.abc import Iterator
 
-    from otel_tokenstream.viewer.otlp import Attributes, Point, Record, Rows, Span
+    from otel_tokenstream.viewer.otlp import Point, Record, Span
 
-_ROW_BYTES = 200  # ids, times and indexes of a row, roughly
+_ROW_BYTES = 400  # ids, times and indexes of a row, roughly
+
+_OF_THE_DATABASE = (sqlite3.OperationalError, sqlite3.InternalError)
+"""Full, locked, gone: what may go better later, whatever the rows are."""
+
+
+def is_of_the_database(error: Exception) -> bool:
+    """Return whether the same rows may be stored later; if not, they never can be."""
+    # A damaged file raises DatabaseError itself, and the classes below it tell of the rows.
+    return isinstance(error, _OF_THE_DATABASE) or type(error) is sqlite3.DatabaseError
+
+
+def insert_singly(connection: sqlite3.Connection, rows: Rows, now_ns: int) -> tuple[int, Counter[str]]:
+    """As ``insert``, but a row that cannot be stored costs itself alone; also returns the reasons and how many."""
+    size = 0
+    rejected: Counter[str] = Counter()
+    for row in _single(rows):
+        connection.execute("SAVEPOINT one")
+        try:
+            size += insert(connection, row, now_ns)
+        except Exception as error:
+            connection.execute("ROLLBACK TO one")
+            if is_of_the_database(error):
+                raise
+            rejected[f"cannot be stored: {type(error).__name__}"] += 1
+        connection.execute("RELEASE one")
+    return size, rejected
+
+
+def _single(rows: Rows) -> Iterator[Rows]:
+    for span in rows.spans:
+        yield Rows(spans=[span])
+    for record in rows.records:
+        yield Rows(records=[record])
+    for point in rows.points:
+        yield Rows(points=[point])
 
 
 def insert(connection: sqlite3.Connection, rows: Rows, now_ns: int) -> int:
@@ -29,7 +69,7 @@ def insert(connection: sqlite3.Connection, rows: Rows, now_ns: int) -> int:
         if record.name in STREAM_EVENTS and record.trace_id and record.span_id:
             live.setdefault((record.trace_id, record.span_id), []).append(record)
     for records in live.values():
-        _advance_stream(connection, records, now_ns)
+        size += _advance_stream(connection, records, now_ns)
     for point in rows.points:
         size += _insert_point(connection, point, now_ns)
     return size
@@ -41,35 +81,44 @@ def _json(value: Any) -> str:
 
 def _insert_span(connection: sqlite3.Connection, span: Span, now_ns: int) -> int:
     texts = (_json(span.attributes), _json(span.events), _json(span.resource))
+    links = _json(span.links)
     connection.execute(
-        "INSERT OR REPLACE INTO spans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO spans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(span.trace_id, span.span_id, span.parent_id, span.service, span.name, span.kind),
             *(span.start_ns, span.end_ns, span.status, span.status_message),
             *texts,
             now_ns,
+            links,
         ),
     )
-    if signals.OUTCOME in span.attributes:
-        _insert_stream(connection, span, now_ns)
-    return _ROW_BYTES + sum(map(len, texts))
+    size = _ROW_BYTES + sum(map(len, (*texts, links)))
+    if text(span.attributes, signals.OUTCOME) is not None:
+        size += _insert_stream(connection, span, now_ns)
+    return size
 
 
-def _insert_stream(connection: sqlite3.Connection, span: Span, now_ns: int) -> None:
+def _insert_stream(connection: sqlite3.Connection, span: Span, now_ns: int) -> int:
     old = connection.execute(
         "SELECT fields, progress FROM streams WHERE trace_id = ? AND span_id = ?", (span.trace_id, span.span_id)
     ).fetchone()
     fields = fields_of([event["attributes"] for event in span.events], json.loads(old["fields"]) if old else None)
-    connection.execute(
-        "INSERT OR REPLACE INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *(span.trace_id, span.span_id, span.service, *_call(span.attributes), span.start_ns),
-            str(span.attributes[signals.OUTCOME]),
-            _json(fields),
-            old["progress"] if old else None,
-            now_ns,
-        ),
+    words = stream_table.words_of(span.name, span.attributes, span.resource)
+    id_ = stream_table.put(
+        connection,
+        {
+            **described(span.start_ns, span.end_ns, span.attributes),
+            "trace_id": span.trace_id,
+            "span_id": span.span_id,
+            "service": shortened(span.service),
+            "start_ns": span.start_ns,
+            "fields": _json(fields),
+            "progress": old["progress"] if old else None,
+            "received_ns": now_ns,
+        },
     )
+    stream_table.put_words(connection, id_, words)
+    return _ROW_BYTES + len(words)
 
 
 def _insert_record(connection: sqlite3.Connection, record: Record, now_ns: int) -> int:
@@ -85,44 +134,45 @@ def _insert_record(connection: sqlite3.Connection, record: Record, now_ns: int) 
     return _ROW_BYTES + sum(map(len, texts))
 
 
-def _advance_stream(connection: sqlite3.Connection, records: list[Record], now_ns: int) -> None:
+def _advance_stream(connection: sqlite3.Connection, records: list[Record], now_ns: int) -> int:
     first = records[0]
     key = (first.trace_id, first.span_id)
-    old = connection.execute(
-        "SELECT fields, progress, start_ns, outcome FROM streams WHERE trace_id = ? AND span_id = ?", key
-    ).fetchone()
+    old = connection.execute("SELECT * FROM streams WHERE trace_id = ? AND span_id = ?", key).fetchone()
     progress = Progress.parse(old["progress"] if old else None)
     for record in records:
         progress.add(record.name, record.attributes)
     fields = fields_of([record.attributes for record in records], json.loads(old["fields"]) if old else None)
+    told = {"fields": _json(fields), "progress": progress.dump(), "received_ns": now_ns}
     if old:
-        connection.execute(
-            "UPDATE streams SET fields = ?, progress = ?, received_ns = ? WHERE trace_id = ? AND span_id = ?",
-            (_json(fields), progress.dump(), now_ns, *key),
-        )
-        return
-    start_ns = first.time_ns - (integer(first.attributes, signals.AT_OFFSET_US) or 0) * 1000
-    connection.execute(
-        "INSERT INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?)",
-        (*key, first.service, *_call(first.attributes), start_ns, _json(fields), progress.dump(), now_ns),
+        ended = old["outcome"] is not None
+        stream_table.put(connection, {**dict(old), **({} if ended else so_far(progress)), **told})
+        return 0
+    start_ns = max(0, first.time_ns - (integer(first.attributes, signals.AT_OFFSET_US) or 0) * 1000)
+    call = call_of(first.attributes)
+    stream_table.put(
+        connection,
+        {
+            **so_far(progress),
+            **call,
+            **told,
+            "trace_id": first.trace_id,
+            "span_id": first.span_id,
+            "service": shortened(first.service),
+            "start_ns": start_ns,
+        },
     )
-
-
-def _call(attributes: Attributes) -> tuple[str, str, str]:
-    """Operation, provider and model; empty where the attribute is missing."""
-    names = (signals.OPERATION_NAME, signals.PROVIDER_NAME, signals.REQUEST_MODEL)
-    operation, provider, model = (str(attributes.get(name, "")) for name in names)
-    return operation, provider, model
+    return _ROW_BYTES
 
 
 def _insert_point(connection: sqlite3.Connection, point: Point, now_ns: int) -> int:
     attributes, resource = _json(point.attributes), _json(point.resource)
     series = hashlib.sha256(f"{resource}\0{point.name}\0{attributes}".encode()).hexdigest()
+    value = _json(point.value)
     connection.execute(
         "INSERT OR REPLACE INTO points VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(series, point.service, point.name, point.unit, point.kind, point.time_ns),
-            *(attributes, resource, _json(point.value), now_ns),
+            *(attributes, resource, value, now_ns),
         ),
     )
-    return _ROW_BYTES + len(attributes) + len(resource)
+    return _ROW_BYTES + len(attributes) + len(resource) + len(value)

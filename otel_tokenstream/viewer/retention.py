@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import sqlite3
@@ -34,14 +34,14 @@ class Retention:
 def sweep(connection: sqlite3.Connection, retention: Retention, now_ns: int) -> bool:
     """Deletes what is too old or too much, gives the space back; True if something went."""
     before = connection.total_changes
-    _delete(connection, "<", now_ns - retention.age_ns)
+    delete(connection, "<", now_ns - retention.age_ns)
     # A new sweep comes after another sixteenth: full at 7/8, down to 3/4, the file stays below the bound.
     if _used_bytes(connection) > retention.max_bytes * 7 // 8:
         while _used_bytes(connection) > retention.max_bytes * 3 // 4:
             cutoff = _oldest_tenth(connection)
             if cutoff is None:
                 break
-            _delete(connection, "<=", cutoff)
+            delete(connection, "<=", cutoff)
     changed = connection.total_changes > before
     if changed:
         # Each returned row frees one page; an unread cursor would free only the first.
@@ -50,9 +50,12 @@ def sweep(connection: sqlite3.Connection, retention: Retention, now_ns: int) -> 
     return changed
 
 
-def _delete(connection: sqlite3.Connection, comparison: str, received_ns: int) -> None:
+def delete(connection: sqlite3.Connection, comparison: Literal["<", "<="], received_ns: int) -> None:
+    """All that was received before a time, or until then."""
     with connection:
         connection.execute("BEGIN IMMEDIATE")
+        gone = f"SELECT id FROM streams WHERE received_ns {comparison} ?"  # noqa: S608  # from this file
+        connection.execute(f"DELETE FROM words WHERE rowid IN ({gone})", (received_ns,))  # noqa: S608  # as above
         for table in _TABLES:
             connection.execute(f"DELETE FROM {table} WHERE received_ns {comparison} ?", (received_ns,))  # noqa: S608  # both from this file
 
@@ -66,10 +69,10 @@ def _used_bytes(connection: sqlite3.Connection) -> int:
 
 def _oldest_tenth(connection: sqlite3.Connection) -> int | None:
     """Reception time at the end of the oldest tenth of the rows."""
-    both = "SELECT received_ns FROM spans UNION ALL SELECT received_ns FROM records"
-    count = connection.execute(f"SELECT count(*) FROM ({both})").fetchone()[0]  # noqa: S608  # a constant
+    every = " UNION ALL ".join(f"SELECT received_ns FROM {table}" for table in _TABLES)  # noqa: S608  # from this file
+    count = connection.execute(f"SELECT count(*) FROM ({every})").fetchone()[0]  # noqa: S608  # as above
     row = connection.execute(
-        f"SELECT received_ns FROM ({both}) ORDER BY received_ns LIMIT 1 OFFSET ?",  # noqa: S608  # a constant
+        f"SELECT received_ns FROM ({every}) ORDER BY received_ns LIMIT 1 OFFSET ?",  # noqa: S608  # as above
         (count // 10,),
     ).fetchone()
     return None if row is None else int(row[0])

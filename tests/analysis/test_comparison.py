@@ -3,9 +3,8 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from made import gaps, stream
-
 from otel_tokenstream.analysis.comparison import Difference, compared
+from tests.analysis.made import gaps, stream
 
 if TYPE_CHECKING:
     from otel_tokenstream.analysis.stream import Stream
@@ -101,7 +100,7 @@ def test_more_failures_are_worse_and_more_speed_is_better() -> None:
     assert found["output_tokens", "p50"].better == "differs"
 
 
-def test_what_one_side_did_not_measure_is_left_out() -> None:
+def test_measures_missing_on_one_side_are_left_out() -> None:
     """Plain calls against streamed ones are compared by duration and failures; they have no first token."""
     plain = [stream(streamed=False, duration_ms=900.0 + index) for index in range(30)]
     streamed = [stream(first_token_ms=100.0, duration_ms=500.0 + index, gaps_us=gaps(1, 2)) for index in range(30)]

@@ -3,10 +3,10 @@ from __future__ import annotations
 import random
 
 import pytest
-from made import gaps, stream
 
 from otel_tokenstream.analysis.gaps import gaps_of
 from otel_tokenstream.analysis.statistics import quantile
+from tests.analysis.made import gaps, stream
 
 
 def test_gaps_known_one_by_one_are_pooled() -> None:

@@ -11,7 +11,7 @@ from otel_tokenstream.analysis.measures import MEASURES
 from otel_tokenstream.analysis.report import VERSION, Question, answer, side_of
 
 if TYPE_CHECKING:
-    from conftest import Recorded
+    from tests.analysis.conftest import Recorded
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "report.md"
 
@@ -54,6 +54,14 @@ REPORT = {
     **{key: [str] for key in ("sources", "where", "by", "notes")},
     "total": GROUP,
     "groups": [GROUP],
+    "in_time": [
+        {
+            **dict.fromkeys(("service", "model"), (str, None)),
+            **dict.fromkeys(("within_ms", "share", "share_in_time"), float),
+            **dict.fromkeys(("judged", "late"), int),
+            "met": bool,
+        }
+    ],
     "over_time": {"step": str, "step_s": (int, None), "buckets": [GROUP]},
     "comparison": (
         {
@@ -90,7 +98,7 @@ def check(value: Any, shape: Any, where: str = "report") -> None:
     else:
         allowed = (int, float) if shape is float else shape
         assert isinstance(value, allowed), where
-        assert not isinstance(value, bool), where
+        assert isinstance(value, bool) == (shape is bool), where
 
 
 @pytest.mark.parametrize(
@@ -117,5 +125,5 @@ def test_every_key_is_documented() -> None:
         name for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
     }
     keys = {*REPORT, *GROUP, *DIFFERENCE, *PERCENTILES, *INTERVAL, *MEASURES}
-    keys |= {"known_share", *REPORT["over_time"], *REPORT["comparison"][0]}
+    keys |= {"known_share", *REPORT["in_time"][0], *REPORT["over_time"], *REPORT["comparison"][0]}
     assert documented == keys

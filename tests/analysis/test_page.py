@@ -2,27 +2,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from otel_tokenstream.analysis.page import as_html
 from otel_tokenstream.analysis.report import Question, answer, side_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from browser import Browser
-    from conftest import Recorded
+    from tests.analysis.conftest import Recorded
+    from tests.viewer.browser import Browser
 
 HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script>&quot;'
-
-
-@pytest.fixture
-def browser(started_browser: Browser) -> Iterator[Browser]:
-    """Whatever a test opens must leave the console empty: nothing was refused by the page's policy."""
-    started_browser.console()
-    yield started_browser
-    assert started_browser.console() == []
 
 
 def shown(browser: Browser, directory: Path, question: Question) -> None:

@@ -16,9 +16,8 @@ from otel_tokenstream.viewer import running
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Recorded
-
     from otel_tokenstream.analysis.stream import Stream
+    from tests.analysis.conftest import Recorded
 
 
 def request(model: str = "m", span_id: str = "b" * 16) -> dict[str, Any]:
@@ -144,7 +143,7 @@ def test_a_torn_archive_is_named(tmp_path: Path) -> None:
         read(path)
 
 
-def test_only_what_began_since_then_is_reported(tmp_path: Path) -> None:
+def test_only_streams_that_began_since_then_are_reported(tmp_path: Path) -> None:
     """An old recording within a short time has nothing, and the message says so."""
     path = tmp_path / "old.jsonl"
     path.write_text(json.dumps(request()).replace("18000000", "16000000") + "\n")

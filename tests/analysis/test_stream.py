@@ -3,14 +3,13 @@ from __future__ import annotations
 from array import array
 from dataclasses import replace
 
-from made import span, token
-
 from otel_tokenstream import signals
 from otel_tokenstream.analysis.recording import Recording
 from otel_tokenstream.analysis.stream import stream_of
+from tests.analysis.made import span, token
 
 
-def test_what_a_span_does_not_say_is_absent() -> None:
+def test_values_missing_on_a_span_are_absent() -> None:
     """Nothing becomes zero; only the attempts are one where no number is given."""
     stream = stream_of(span())
     assert stream is not None

@@ -103,7 +103,7 @@ def test_the_token_goes_nowhere_else(serve: Callable[..., Server], monkeypatch: 
         (200, b'{"traces": [{"id": 1}]}', "answers, but not as Tempo does"),
     ],
 )
-def test_what_is_wrong_is_said_with_the_way_out(
+def test_an_error_is_explained_with_its_remedy(
     serve: Callable[..., Server], status: int, body: bytes, said: str
 ) -> None:
     """A wrong port, a missing token and a failing server each have a message of their own."""

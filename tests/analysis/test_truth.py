@@ -12,9 +12,8 @@ from otel_tokenstream.analysis.report import Question, answer, side_of
 from otel_tokenstream.analysis.selection import Condition
 
 if TYPE_CHECKING:
-    from conftest import Recorded
-
     from otel_tokenstream.analysis.groups import Group
+    from tests.analysis.conftest import Recorded
 
 SOURCES = ("database", "lines", "document", "zipped")
 

@@ -13,7 +13,7 @@ DASHBOARDS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT /
 LAYERS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((ROOT / "collector-config").glob("*.yaml"))}
 RULES = {
     name: yaml.safe_load((ROOT / f"grafana/alerts/{name}.yaml").read_text())
-    for name in ("objectives", "streams", "telemetry")
+    for name in ("objectives", "streams", "telemetry", "stack")
 }
 ALERTS = [rule for file in RULES.values() for group in file["groups"] for rule in group["rules"] if "alert" in rule]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

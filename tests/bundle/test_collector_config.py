@@ -6,9 +6,10 @@ import re
 from itertools import chain
 
 import pytest
-from bundle import LAYERS
+import yaml
 
 from otel_tokenstream import signals
+from tests.bundle.bundle import LAYERS, ROOT
 
 PIPELINES = [
     pytest.param(name, pipeline, id=f"{layer}-{name}")
@@ -41,6 +42,50 @@ def test_component_names_are_current(layer):
     assert "batch" not in LAYERS[layer].get("processors", {})
 
 
+def exporters_in(layer):
+    """Return a layer's exporters, those of its commented example included."""
+    if layer != "extras":
+        return LAYERS[layer].get("exporters", {})
+    lines = (ROOT / "collector-config/extras.yaml").read_text().splitlines()
+    example = "\n".join(line[2:] for line in lines[lines.index("# exporters:") :] if line.startswith("#"))
+    return yaml.safe_load(example)["exporters"]
+
+
+EXPORTERS = [
+    pytest.param(exporter, id=f"{layer}-{name}")
+    for layer in LAYERS
+    for name, exporter in exporters_in(layer).items()
+    # debug delivers to nobody; secure.yaml adds credentials to an exporter of another layer.
+    if name != "debug" and layer != "secure"
+]
+
+
+@pytest.mark.parametrize("exporter", EXPORTERS)
+def test_no_exporter_gives_up_while_its_queue_has_room(exporter):
+    """The default drops a batch after 5 minutes of retries; the queue is on disk and its size in bytes is stated."""
+    assert exporter["retry_on_failure"]["max_elapsed_time"] == 0
+    queue = exporter["sending_queue"]
+    assert queue["storage"] == "file_storage"
+    assert queue["sizer"] == "bytes"
+    assert re.fullmatch(r"\$\{env:OTELCOL_QUEUE_BYTES:-1000000000\}|1000000000", str(queue["queue_size"]))
+
+
+def test_the_way_to_a_gateway_keeps_nothing_in_memory():
+    """What a gateway does not take goes back to the queue on disk and from there to another gateway."""
+    gateway = LAYERS["balancing"]["exporters"]["load_balancing"]["protocol"]["otlp"]
+    assert gateway["sending_queue"] == {"enabled": False}
+    assert gateway["retry_on_failure"] == {"enabled": False}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_s_head_names_every_variable_that_it_needs(layer):
+    """Commands in the head of a file run as they stand: what has no default must be named there."""
+    text = (ROOT / f"collector-config/{layer}.yaml").read_text()
+    head = text[: re.search(r"^[^#\n]", text, re.MULTILINE).start()]
+    needed = set(re.findall(r"\$\{env:(\w+)\}", text[len(head) :]))
+    assert not {name for name in needed if name not in head}
+
+
 @pytest.mark.parametrize("layer", ["local", "vendor"])
 def test_queues_survive_a_restart_and_batches_fit_every_limit(layer):
     """Below the 4 MiB of gRPC receivers and the 5 MB Tempo takes for one trace."""
@@ -58,7 +103,7 @@ def test_redaction_leaves_our_own_values_alone():
     assert not [name for name in ours for pattern in patterns if pattern.search(name)]
 
 
-def test_sampling_keeps_what_the_words_say():
+def test_sampling_keeps_the_documented_traces():
     """Every policy reads an attribute that spans carry, numeric ones an integer."""
     for policy in LAYERS["sampling"]["processors"]["tail_sampling"]["policies"]:
         rule = policy.get(policy["type"], {})

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+
 import pytest
-from bundle import COMPOSE, LAYERS, ROOT
+
+from tests.bundle.bundle import COMPOSE, LAYERS, ROOT
 
 SERVICES = COMPOSE["services"]
 RUNNING = {name: service for name, service in SERVICES.items() if name != "volumes-init"}
@@ -13,15 +17,16 @@ EACH = pytest.mark.parametrize("name", RUNNING)
 @pytest.mark.parametrize("name", SERVICES)
 def test_images_are_pinned(name):
     """The same file gives the same stack next year."""
-    _, _, tag = SERVICES[name]["image"].rpartition(":")
+    _, _, tag = SERVICES[name]["image"].partition("@")[0].rpartition(":")
     assert tag
     assert tag != "latest"
 
 
-@EACH
+@pytest.mark.parametrize("name", SERVICES)
 def test_containers_are_confined(name):
-    """Nothing to write to but volumes, no capabilities, no new privileges, a limit on memory."""
-    service = RUNNING[name]
+    """Nothing to write to but volumes, no capabilities, no new privileges, limits on memory and processes."""
+    service = SERVICES[name]
+    assert service["pids_limit"]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
@@ -41,8 +46,57 @@ def test_services_have_health_checks_without_a_shell(name):
         return
     service = SERVICES["collector-health"] if name == "collector" else RUNNING[name]
     assert service["healthcheck"]["test"][0] == "CMD"
-    if name == "collector":
-        assert service["network_mode"] == "service:collector"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_container_lives_in_the_network_of_another(name):
+    """When that one is made anew, the network it had is gone and the guest talks to nobody."""
+    assert SERVICES[name].get("network_mode") in (None, "none")
+
+
+def test_the_collector_waits_for_no_back_end():
+    """Its queue is there for the time that one of them is ill; applications must be able to send."""
+    assert set(SERVICES["collector"]["depends_on"]) == {"volumes-init"}
+
+
+@pytest.mark.parametrize("name", ["tempo", "loki", "prometheus"])
+def test_services_with_data_have_time_to_stop(name):
+    """Docker kills after 10 s; Tempo alone takes longer to write what it has in memory."""
+    assert SERVICES[name]["stop_grace_period"] == "2m"
+
+
+def test_nobody_outside_the_stack_can_write_metrics():
+    """Whoever reaches Prometheus's port may write to it."""
+    assert "ports" not in SERVICES["prometheus"]
+
+
+def test_links_in_alerts_begin_with_addresses_that_can_be_set():
+    """And that work as shipped: each is the address of a port that is there."""
+    published = {
+        str(port).rpartition(":")[0].rpartition(":")[2] for s in SERVICES.values() for port in s.get("ports", ())
+    }
+    given = SERVICES["prometheus"]["environment"]
+    for variable, external in (("GRAFANA_URL", "grafana_url"), ("RUNBOOKS_URL", "runbooks_url")):
+        address = re.fullmatch(rf"\$\{{{variable}:-(http://localhost:(\d+))\}}", given[variable])
+        assert address[2] in published
+        assert f"{external}: ${{{variable}}}" in (ROOT / "backends/prometheus.yaml").read_text()
+    assert SERVICES["grafana"]["environment"]["GF_SERVER_ROOT_URL"] == given["GRAFANA_URL"]
+    for name in ("prometheus", "alertmanager"):
+        assert any(part.startswith("--web.external-url=") for part in SERVICES[name]["command"])
+
+
+def test_a_strict_umask_leaves_grafana_its_password(tmp_path):
+    """The container's user is neither the owner of the file nor in its group; the directory keeps others out."""
+    for name in ("Makefile", "stack.mk"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    subprocess.run(["sh", "-c", "umask 077 && make secrets"], cwd=tmp_path, check=True, capture_output=True)
+    secret = tmp_path / "secrets" / "grafana-admin-password"
+    assert len(secret.read_text()) >= 20
+    assert secret.stat().st_mode & 0o777 == 0o444
+    assert secret.parent.stat().st_mode & 0o777 == 0o700
+    before = secret.read_text()
+    subprocess.run(["make", "secrets"], cwd=tmp_path, check=True, capture_output=True)
+    assert secret.read_text() == before
 
 
 @EACH

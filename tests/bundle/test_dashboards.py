@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import combinations
 
 import pytest
 import yaml
-from bundle import ALERTS, DASHBOARDS, ROOT, panels, strings, variables_named
 
 from grafana.builder.__main__ import generated
-from grafana.builder.names import metrics_in, objectives
+from grafana.builder.names import metrics_in
 from grafana.builder.panels import UIDS
+from grafana.builder.queries import SERVICE_PAGE, STREAM, TRACES
+from grafana.objectives import shipped
 from otel_tokenstream import signals
+from tests.bundle.bundle import ALERTS, COMPOSE, DASHBOARDS, ROOT, panels, strings, variables_named
 
 EACH = pytest.mark.parametrize("name", DASHBOARDS)
 BUILT_IN = {"__all", "__rate_interval", "__range", "__interval", "__url_time_range", "__data", "__value", "__field"}
@@ -76,12 +79,16 @@ def test_alerts_lead_to_dashboards():
     """The link in an alert's annotations names a dashboard and variables that it has."""
     pages = {page["uid"]: {v["name"] for v in page["templating"]["list"]} for page in DASHBOARDS.values()}
     for rule in ALERTS:
-        uid, _, query = rule["annotations"]["dashboard"][3:].partition("?")
-        assert {part[4:].split("=")[0] for part in query.split("&") if part} <= pages[uid]
+        address, _, rest = rule["annotations"]["dashboard_url"].partition("/d/")
+        assert address == "{{ $externalLabels.grafana_url }}"
+        uid, _, query = rest.partition("?")
+        given = {part.split("=")[0] for part in query.split("&")}
+        assert {"from", "to"} <= given
+        assert {part[4:] for part in given if part.startswith("var-")} <= pages[uid]
 
 
 @EACH
-def test_every_panel_says_what_it_shows_and_from_what(name):
+def test_every_panel_describes_its_content_and_source(name):
     """The description is for people, and it names each metric of ours that the queries ask for."""
     for panel in panels(DASHBOARDS[name]):
         used = {signal for text in strings(panel["targets"]) for signal in metrics_in(text)}
@@ -106,14 +113,128 @@ def test_panel_ids_are_unique(name):
     assert len(numbers) == len(set(numbers))
 
 
-@pytest.mark.parametrize(
-    ("variable", "signal"), [("first_token_slo", signals.TIME_TO_FIRST_TOKEN), ("wait_slo", signals.WAIT_MAX)]
-)
-def test_objectives_to_choose_are_bucket_bounds(variable, signal):
-    """Only a bucket's bound gives an exact share."""
-    (found,) = [v for v in DASHBOARDS["overview"]["templating"]["list"] if v["name"] == variable]
-    assert [option["value"] for option in found["options"]] == objectives(signal)
-    assert {float(option["value"]) for option in found["options"]} <= set(signals.METRICS[signal].buckets)
+@EACH
+def test_every_variable_is_used(name):
+    """A choice that changes nothing misleads."""
+    page = DASHBOARDS[name]
+    asked = [strings([p["targets"], p["title"], p["options"], p["fieldConfig"]]) for p in panels(page)]
+    queries = {
+        v["name"]: set(map(str, strings([v.get("query", ""), v.get("definition", "")]))) for v in variables(page)
+    }
+    used = {variable for texts in asked for text in texts for variable in variables_named(text)}
+    used |= {variable for texts in queries.values() for text in texts for variable in variables_named(text)}
+    assert {each["name"] for each in variables(page)} <= used
+
+
+def variables(page):
+    return [each for each in page["templating"]["list"] if each["type"] != "datasource"]
+
+
+@EACH
+def test_data_sources_can_be_chosen(name):
+    """Who imports a dashboard elsewhere must see the variables to choose them by."""
+    assert not [v for v in DASHBOARDS[name]["templating"]["list"] if v.get("hide", 0)]
+
+
+@EACH
+def test_no_panel_leaves_its_thresholds_to_grafana(name):
+    """Grafana's own turn a number red from 80 on, whatever it counts."""
+    for panel in panels(DASHBOARDS[name]):
+        if panel["type"] in ("stat", "table", "timeseries"):
+            assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"], panel["title"]
+
+
+@EACH
+def test_rates_hold_several_samples_at_the_default_export_interval(name):
+    """Metrics come every 60 s unless somebody says otherwise, and a rate needs two of them."""
+    assert all(v["current"]["value"] == "60s" for v in variables(DASHBOARDS[name]) if v["name"] == "every")
+    for panel in panels(DASHBOARDS[name]):
+        for target in panel["targets"]:
+            if target["datasource"]["type"] == "prometheus":
+                assert target["interval"] == "$every"
+                fixed = re.findall(r"\[(\d+)([sm])[\]:]", target["expr"])
+                assert all(int(number) * {"s": 1, "m": 60}[unit] >= 180 for number, unit in fixed), target["expr"]
+
+
+def test_two_sides_are_compared_before_anybody_has_chosen():
+    """Both variables have the same values: the first of one order and the first of the other."""
+    sides = {v["name"]: v for v in DASHBOARDS["compare"]["templating"]["list"] if v["name"] in ("a", "b")}
+    assert sides["a"]["query"]["query"] == sides["b"]["query"]["query"]
+    assert {side["sort"] for side in sides.values()} == {1, 2}
+
+
+@pytest.mark.parametrize("name", ["overview", "service"])
+def test_tables_of_streams_follow_every_variable_and_lead_to_the_stream(name):
+    """Also provider and model; the id of the trace is in a column that Grafana hides."""
+    tables = [p for p in panels(DASHBOARDS[name]) if p["targets"][0]["datasource"]["type"] == "tempo"]
+    assert tables
+    for panel in tables:
+        assert {"service", "provider", "model"} <= variables_named(panel["targets"][0]["query"])
+        links = [text for text in strings(panel["fieldConfig"]["overrides"]) if text.startswith("/d/")]
+        assert all("var-trace=${__data.fields.traceIdHidden}" in link for link in links)
+        assert links
+
+
+def test_late_streams_are_those_after_their_own_objective():
+    """The same bounds as in the alerts, by service and model."""
+    for objective in shipped().ordered:
+        bound = f"> {1000 * objective.first_token.seconds:.0f}"
+        assert bound in TRACES["late"][0].text
+        assert objective.first_token.le in SERVICE_PAGE["in_time_range"][0].text
+
+
+def test_a_stream_without_a_trace_id_is_no_stream():
+    """An empty id would find every record that belongs to no trace."""
+    for name in ("gaps", "pace", "events"):
+        assert all("trace_id!=``" in query.text for query in STREAM[name])
+
+
+def test_the_rows_that_open_first_run_few_queries():
+    """Only open rows are asked for, once a minute; tests/stack measures what that costs Prometheus."""
+    for name in ("overview", "service", "health"):
+        page = DASHBOARDS[name]
+        assert page["refresh"] == "1m"
+        assert sum(len(panel.get("targets", ())) for panel in page["panels"]) <= 30
+
+
+def test_exemplars_lead_to_the_stream():
+    """Not only to Explore."""
+    sources = yaml.safe_load((ROOT / "grafana/provisioning/datasources/stack.yaml").read_text())["datasources"]
+    (prometheus,) = [source for source in sources if source["uid"] == "prometheus"]
+    first = prometheus["jsonData"]["exemplarTraceIdDestinations"][0]
+    assert first["name"] == "trace_id"
+    assert first["url"].startswith(f"/d/{UIDS['stream']}?var-trace=$${{__value.raw}}")
+
+
+def test_the_walk_and_the_runbooks_name_panels_that_exist():
+    """Who is on call looks for the words of the page."""
+    titles = {page["title"]: {each["title"] for each in shown(page)} for page in DASHBOARDS.values()}
+    for path in (ROOT / "docs/runbooks").glob("*.md"):
+        for line in path.read_text().splitlines():
+            page, *words = (
+                re.findall(r"\*([^*]+)\*", line) if line.startswith(tuple(f"- *{t}*" for t in titles)) else [""]
+            )
+            for word in words:
+                if word[0].isupper() and not word.startswith("OTEL"):
+                    assert word in titles[page], f"{path.name}: {word}"
+    walk = (ROOT / "docs/oncall.md").read_text()
+    for page, panel in re.findall(r"\| (Service|Plugin health) \| \*([^*]+)\* \|", walk):
+        assert panel in titles[page]
+    pictures = re.findall(r"\]\((images/[^)]+)\)", walk)
+    assert len(pictures) > 10
+    assert not [each for each in pictures if not (ROOT / "docs" / each).exists()]
+
+
+def shown(page):
+    return [inner for each in page["panels"] for inner in (each, *each.get("panels", ()))]
+
+
+def test_pictures_are_drawn_by_the_components_of_the_shipped_grafana():
+    """Another version of the packages would show another Grafana."""
+    image = COMPOSE["services"]["grafana"]["image"].split("@")[0]
+    packages = json.loads((ROOT / "tests/dashboards_harness/package.json").read_text())["dependencies"]
+    ours = {version for name, version in packages.items() if name.startswith("@grafana/")}
+    assert ours == {image.rpartition(":")[2]}
 
 
 # Fields of a plugin's own, which Grafana's schema leaves open.

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import get_current
 
-from otel_tokenstream.core.generation import Generation, Request
-from otel_tokenstream.core.streams import proxy
-from otel_tokenstream.core.timeline import Timeline
+from otel_tokenstream.core.call.model_call import ModelCall
+from otel_tokenstream.core.call.request import Request
+from otel_tokenstream.core.call.stream_proxy import proxy
+from otel_tokenstream.core.call.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -24,19 +25,19 @@ class Ends:
     instruments = None
 
     def __init__(self) -> None:
-        self.calls: list[Generation] = []
+        self.calls: list[ModelCall] = []
 
-    def finish(self, generation: Generation) -> None:
+    def finish(self, generation: ModelCall) -> None:
         self.calls.append(generation)
 
     @property
     def outcomes(self) -> list[str]:
         return [call.outcome for call in self.calls]
 
-    def call(self, **timeline: Any) -> Generation:
+    def call(self, **timeline: Any) -> ModelCall:
         request = Request("chat", "scripted", "test", stream=True)
-        call = Generation(request, self, Timeline(**{"budget": 8, **timeline}), get_current())
-        call.asked = 0
+        call = ModelCall(request, self, Timeline(**{"budget": 8, **timeline}), get_current())
+        call.read_started = 0
         return call
 
     def around(self, stream: Any, closer: Any = None) -> Any:

@@ -6,7 +6,7 @@ import gc
 import sys
 from typing import TYPE_CHECKING
 
-from otel_tokenstream.core.timeline import TEXT, Row, Timeline
+from otel_tokenstream.core.call.timeline import TEXT, Row, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ def rows(arrivals: Iterable[int], *, wait: int = 0, kinds: str = "t") -> Iterato
     """Rows that arrive at these times; ``kinds`` is repeated, a letter a row."""
     names = {"t": TEXT, "r": "reasoning", "e": "empty"}
     for number, arrived in enumerate(arrivals):
-        yield arrived - wait, arrived, names[kinds[number % len(kinds)]], 2, None, None
+        yield arrived - wait, arrived, names[kinds[number % len(kinds)]], 2, None, None, None
 
 
 def arrivals_of(gaps: Iterable[int]) -> Iterator[int]:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import entry_points
 
-import zero_code
+from tests import zero_code
 
 MODULES = "import sys; print(*sorted(sys.modules))"
-OURS = "tokenstream_litellm,tokenstream_dspy"
+OURS = ",".join(
+    each.name for each in entry_points(group="opentelemetry_instrumentor") if each.name.startswith("tokenstream_")
+)
 
 
 def test_start_imports_neither_instrumented_library_nor_exporter() -> None:
@@ -22,10 +25,29 @@ def test_start_imports_neither_instrumented_library_nor_exporter() -> None:
     ]
 
 
-def test_start_loads_no_more_than_the_patches() -> None:
-    """Viewer, demo and whatever reads recorded streams stay out of the application's process."""
-    loaded = {
-        name.split(".")[1] for name in zero_code.run(MODULES).stdout.split() if name.startswith("otel_tokenstream.")
+def test_start_loads_settings_and_hooks_only() -> None:
+    """Whatever writes signals or patches a library waits until that library is imported."""
+    loaded = {name for name in zero_code.run(MODULES).stdout.split() if name.startswith("otel_tokenstream")}
+    assert loaded == {
+        "otel_tokenstream",
+        *(
+            f"otel_tokenstream.{name}"
+            for name in (
+                "coexistence",
+                "core",
+                "core.emit",
+                "core.emit.deferred",
+                "core.emit.silence",
+                "core.runtime",
+                "core.runtime.forking",
+                "core.runtime.guard",
+                "core.runtime.sanitize",
+                "environment",
+                "instrumentors",
+                "patches",
+                "patches.first_import",
+                "setting_kinds",
+                "settings",
+            )
+        ),
     }
-    assert not loaded & {"analysis", "cli", "demo", "live", "viewer"}
-    assert {"instrumentors", "patches", "core", "settings", "signals"} <= loaded

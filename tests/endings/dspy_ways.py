@@ -6,14 +6,13 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from entries import Entry
+from tests.endings.entries import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from entries import Opener
-
     from otel_tokenstream.demo.provider import Script, ScriptedProvider
+    from tests.endings.entries import Opener
 
 
 @cache

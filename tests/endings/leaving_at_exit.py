@@ -1,4 +1,4 @@
-"""A program that exits with streams of its libraries open: python leaving_at_exit.py WAY ADDRESS."""
+"""A program that exits with streams of its libraries open: python -m tests.endings.leaving_at_exit WAY ADDRESS."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from leaving import Keeper
-from litellm_ways import AVAILABLE, OTHERS
-from table import ENTRIES
+from tests.endings.leaving import Keeper
+from tests.endings.litellm_ways import is_available
+from tests.endings.table import ENTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +20,8 @@ PATIENCE = 600.0
 # With streams of all entries open litellm itself takes minutes to exit.
 NAMES = ["litellm", "responses", "DSPy's engine"]
 CHOSEN = [entry for entry in ENTRIES if entry.name.removesuffix(", async") in NAMES]
-SYNC = [entry for entry in CHOSEN if not entry.is_async and (AVAILABLE or entry not in OTHERS)]
-ASYNC = [entry for entry in CHOSEN if entry.is_async and (AVAILABLE or entry not in OTHERS)]
+SYNC = [entry for entry in CHOSEN if not entry.is_async and is_available(entry)]
+ASYNC = [entry for entry in CHOSEN if entry.is_async and is_available(entry)]
 
 kept: list[Any] = []
 

@@ -7,14 +7,13 @@ from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from entries import Entry
+from tests.endings.entries import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from entries import Opener
-
     from otel_tokenstream.demo.provider import Script, ScriptedProvider
+    from tests.endings.entries import Opener
 
 QUESTION = [{"role": "user", "content": "Why?"}]
 CONTENTS = [{"role": "user", "parts": [{"text": "Why?"}]}]
@@ -55,19 +54,20 @@ def _client(provider: ScriptedProvider, timeout: float) -> Callable[[], Any]:
 
 
 @cache
-def _router(base_url: str, timeout: float) -> Any:
+def _router(base_url: str, timeout: float, model: str) -> Any:
     """A router, made once as in programs; here before the library is instrumented."""
     import litellm
 
     where = {"api_base": base_url, "api_key": "none", "timeout": timeout, "max_retries": 0}
-    deployments = [{"model_name": "group", "litellm_params": {"model": "openai/test", **where}}]
+    deployments = [{"model_name": "group", "litellm_params": {"model": model, **where}}]
     return litellm.Router(model_list=deployments, num_retries=0, disable_cooldowns=True)
 
 
-def _routed(name: str) -> Opener:
+def _routed(name: str, model: str = "openai/test", **asked: Any) -> Opener:
     def opener(provider: ScriptedProvider, timeout: float) -> Callable[[], Any]:
-        router = _router(provider.base_url, timeout)
-        return lambda: getattr(router, name)(model="group", messages=QUESTION, stream=True)
+        base = provider.address if model.startswith("anthropic/") else provider.base_url
+        router = _router(base, timeout, model)
+        return lambda: getattr(router, name)(model="group", **asked)
 
     return opener
 
@@ -84,18 +84,39 @@ def _bytes(name: str, library: str, is_async: bool, opener: Opener, **more: Any)
     return Entry(name, library, is_async, opener, script=_one_by_one, **more)
 
 
+def _natively(opener: Opener) -> Opener:
+    def natively(provider: ScriptedProvider, timeout: float) -> Callable[[], Any]:
+        found = opener(provider, timeout)
+
+        async def opened() -> Any:
+            import litellm
+
+            litellm.rust(True)  # of the whole process
+            try:
+                return await found()
+            finally:
+                litellm.rust(None)
+
+        return opened
+
+    return natively
+
+
 _CLAUDE, _GEMINI = f"anthropic/{CLAUDE}", f"gemini/{GEMINI}"
 _MESSAGES = {"messages": QUESTION, "max_tokens": 9, "stream": True}
 _STREAMS = "google_genai.generate_content_stream"
 _ASTREAMS = "google_genai.agenerate_content_stream"
 _TEXT = {"model": "openai/test", "prompt": "Why?", "max_retries": 0, "stream": True}
 
+_CHAT = {"messages": QUESTION, "stream": True}
+_RESPONSES = {"input": "Why?", "stream": True}
+
 CHAT = (
     Entry("litellm", "litellm", False, _chat("completion"), closes=False, usual=True),
     Entry("litellm, async", "litellm", True, _chat("acompletion"), closes=True, usual=True),
     Entry("LiteLLM()", "litellm", False, _client, closes=False),
-    Entry("Router", "litellm", False, _routed("completion"), closes=False),
-    Entry("Router, async", "litellm", True, _routed("acompletion"), closes=True),
+    Entry("Router", "litellm", False, _routed("completion", **_CHAT), closes=False),
+    Entry("Router, async", "litellm", True, _routed("acompletion", **_CHAT), closes=True),
     Entry("litellm to Anthropic", "anthropic", False, _chat("completion", _CLAUDE), closes=False, model=CLAUDE),
     Entry("litellm to Anthropic, async", "anthropic", True, _chat("acompletion", _CLAUDE), closes=True, model=CLAUDE),
     Entry(
@@ -109,6 +130,13 @@ CHAT = (
     ),
     Entry("text_completion", "text", False, _opener("text_completion", **_TEXT), closes=False),
     Entry("text_completion, async", "text", True, _opener("atext_completion", **_TEXT), closes=False),
+    Entry(
+        "Router text_completion, async",
+        "text",
+        True,
+        _routed("atext_completion", prompt="Why?", stream=True),
+        closes=False,
+    ),
 )
 
 
@@ -137,6 +165,18 @@ OTHERS = (
         _opener("anthropic.messages.acreate", model=f"anthropic/{CLAUDE}", **_MESSAGES),
         closes=True,
         model=CLAUDE,
+    ),
+    _bytes(
+        "messages by native code, async",
+        "messages",
+        True,
+        _natively(_opener("anthropic.messages.acreate", model=f"anthropic/{CLAUDE}", **_MESSAGES)),
+        closes=True,
+        model=CLAUDE,
+        native=True,
+        crashes=(
+            "the caller's exception in the loop",
+        ),  # litellm 1.110.2: a segmentation fault, if not at once then later
     ),
     _bytes(
         "messages over chat",
@@ -179,7 +219,68 @@ OTHERS = (
         closes=True,
         times_out=False,
     ),
+    Entry(
+        "Router responses",
+        "responses",
+        False,
+        _routed("responses", f"openai/{GPT}", **_RESPONSES),
+        closes=False,
+        model=GPT,
+    ),
+    Entry(
+        "Router responses, async",
+        "responses",
+        True,
+        _routed("aresponses", f"openai/{GPT}", **_RESPONSES),
+        closes=True,
+        model=GPT,
+    ),
+    _bytes(
+        "Router messages, async",
+        "messages",
+        True,
+        _routed("anthropic_messages", _CLAUDE, **_MESSAGES),
+        closes=True,
+        model=CLAUDE,
+    ),
+    _bytes(
+        "Router messages by native code, async",
+        "messages",
+        True,
+        _natively(_routed("anthropic_messages", _CLAUDE, **_MESSAGES)),
+        closes=True,
+        model=CLAUDE,
+        native=True,
+    ),
+    _bytes(
+        "Router generate_content",
+        "google",
+        False,
+        _routed("generate_content_stream", _GEMINI, contents=CONTENTS),
+        closes=False,
+        model=GEMINI,
+    ),
+    _bytes(
+        "Router generate_content, async",
+        "google",
+        True,
+        _routed("agenerate_content_stream", _GEMINI, contents=CONTENTS),
+        closes=False,
+        model=GEMINI,
+    ),
     _bytes("pass-through", "relayed", False, _relayed("llm_passthrough_route"), closes=True),
     _bytes("pass-through, async", "relayed", True, _relayed("allm_passthrough_route"), closes=True),
 )
-AVAILABLE = find_spec("mcp") is not None and find_spec("fastapi") is not None
+_WITH_PROXY = find_spec("mcp") is not None and find_spec("fastapi") is not None
+
+
+def is_available(entry: Entry) -> bool:
+    """Whether this litellm has it: some functions need the proxy extra, and native code is new.
+
+    lionpride asks for Python 3.11.
+    """
+    import litellm
+
+    if entry.library.startswith("lion") and find_spec(entry.library) is None:
+        return False
+    return entry not in OTHERS or (_WITH_PROXY and (not entry.native or hasattr(litellm, "rust")))

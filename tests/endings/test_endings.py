@@ -10,20 +10,22 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from entries import LAST, Entry, said
-from litellm_ways import AVAILABLE, OTHERS
 from opentelemetry.trace import StatusCode
-from table import ENDINGS, ENTRIES, Ending
 
 from otel_tokenstream import signals
-from otel_tokenstream.core import correlation, open_calls, ownership, summary
-from otel_tokenstream.core.generation import Generation
-from otel_tokenstream.core.guard import faults
-from otel_tokenstream.core.instruments import Instruments
-from otel_tokenstream.core.recorder import Recorder
-from otel_tokenstream.core.timeline import Timeline
-from otel_tokenstream.patches.litellm import attempts, calls
+from otel_tokenstream.core.call import in_flight, nesting
+from otel_tokenstream.core.call.model_call import ModelCall
+from otel_tokenstream.core.call.timeline import Timeline
+from otel_tokenstream.core.content import correlation
+from otel_tokenstream.core.emit import span_data
+from otel_tokenstream.core.emit.instruments import Instruments
+from otel_tokenstream.core.emit.recorder import Recorder
+from otel_tokenstream.core.runtime.guard import faults
+from otel_tokenstream.patches.litellm.hooks import attempts, calls, recovery
 from otel_tokenstream.testing import capture
+from tests.endings.entries import LAST, Entry, said
+from tests.endings.litellm_ways import is_available
+from tests.endings.table import ENDINGS, ENTRIES, Ending
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,18 +37,18 @@ FAULTS: dict[str, tuple[tuple[object, str], ...]] = {
     "no fault": (),
     "the start": (
         (correlation, "correlation"),
-        (ownership, "owned_elsewhere"),
-        (ownership, "mark"),
-        (ownership, "reading"),
-        (open_calls, "arm"),
+        (nesting, "owned_elsewhere"),
+        (nesting, "mark"),
+        (nesting, "reading"),
+        (in_flight, "arm"),
     ),
-    "the attempts": ((attempts, "_Trying"), (calls, "_broken_off")),
-    "the reader": ((Generation, "text"), (Generation, "chunk")),
+    "the attempts": ((attempts, "_AttemptScope"), (recovery, "_resume")),
+    "the reader": ((ModelCall, "text"), (ModelCall, "chunk")),
     "the fold": ((Timeline, "extend"), (Timeline, "extend_run")),
-    "the end": ((open_calls, "postponed"), (Generation, "blocked")),
-    "the library's last word": ((calls, "settle"),),
-    "the attributes": ((summary, "response_attributes"),),
-    "the span's events": ((summary, "fit_events"),),
+    "the end": ((in_flight, "postponed"), (ModelCall, "blocked")),
+    "the library's last word": ((calls, "finalize"),),
+    "the attributes": ((span_data, "response_attributes"),),
+    "the span's events": ((span_data, "fit_events"),),
     "the recorder": ((Recorder, "_write_span"),),
     "the metrics": ((Instruments, "record"),),
 }
@@ -57,7 +59,9 @@ NOT_EVERYWHERE = ("the attempts", "the library's last word")
 
 
 def _marks(entry: Entry, fault: str) -> list[pytest.MarkDecorator]:
-    marks = [pytest.mark.skipif(entry in OTHERS and not AVAILABLE, reason="litellm needs its proxy extra for it")]
+    marks = [
+        pytest.mark.skipif(not is_available(entry), reason="litellm needs its proxy extra, or a newer version, for it")
+    ]
     return marks if entry.usual or fault in OFTEN else [*marks, pytest.mark.slow]
 
 
@@ -99,7 +103,7 @@ def run(ending: Ending, entry: Entry, provider: ScriptedProvider, loop: Any, *, 
     open_stream = entry.opener(provider, ending.timeout)
 
     def at_rest(result: Any) -> Any:
-        waiting.extend(call.asked > 0 for call in open_calls.snapshot())
+        waiting.extend(call.read_started > 0 for call in in_flight.snapshot())
         return result
 
     def opened() -> Any:
@@ -133,16 +137,16 @@ def run(ending: Ending, entry: Entry, provider: ScriptedProvider, loop: Any, *, 
         del task  # with its traceback, which holds the stream
         released = await asyncio.to_thread(_released, provider, within)
         gc.collect()
-        open_calls.finish_dropped()
-        for _ in range(300):  # what DSPy streams underneath ends in a task of its own
-            if not open_calls.snapshot():
+        in_flight.finish_dropped()
+        for _ in range(6_000):  # what DSPy streams underneath ends in a task of its own
+            if not in_flight.snapshot():
                 break
             await asyncio.sleep(0.01)
         return failure, released
 
     error, released = loop.run_until_complete(aleave()) if entry.is_async else leave()
     gc.collect()
-    open_calls.finish_dropped()
+    in_flight.finish_dropped()
     chunks = len(given)
     if given and isinstance(given[0], bytes):
         given = [b"".join(given)]  # how bytes are cut is the network's doing
@@ -156,9 +160,10 @@ def _failure(error: BaseException) -> Failure:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause = error.__cause__
-    while cause is not None:
+    causes, cause = [error], error.__cause__
+    while cause is not None and cause not in causes:  # a router's errors may name each other
         yield cause
+        causes.append(cause)
         cause = cause.__cause__
 
 
@@ -210,7 +215,10 @@ def test_ending(
     with capture() as captured:
         for place, name in FAULTS[fault]:
             monkeypatch.setattr(place, name, fail)
-        ours = run(ending, entry, provider, loop, within=5.0 if without.released else 0.0)
+        ours = run(ending, entry, provider, loop, within=20.0 if without.released else 0.0)
+    if without.released and not ours.released:  # by chance where a thread of litellm's holds it for a while
+        with capture():
+            ours.released = run(ending, entry, provider, loop, within=20.0).released
 
     if entry.relayed and ending.expected(entry) == "failed":  # how much of it DSPy's queue still hands on is chance
         common = min(len(ours.said), len(without.said))
@@ -237,16 +245,16 @@ def test_ending(
     elif ours.error is None:  # it was content
         assert told[signals.ERROR_TYPE] == entry.error_type
     elif entry.relayed:  # the program raised another one
-        assert told[signals.ERROR_TYPE].endswith("Error")
+        assert told[signals.ERROR_TYPE].endswith(("Error", "Timeout"))
     else:
         assert told[signals.ERROR_TYPE] == ours.error.name
     if fault in ("the attributes", "the recorder"):
         return
-    assert (told.get(signals.FINISH_REASONS) == ("error",)) is failed
-    if fault in ("no fault", "the span's events", "the metrics") and not entry.relayed:
+    assert (told.get(signals.FINISH_REASONS) == ("error",)) is (outcome != "completed")
+    if fault in ("no fault", "the span's events", "the metrics") and not (entry.relayed or entry.own_chunks):
         assert told[signals.CHUNKS] == ours.chunks
         assert (signals.TIME_TO_FIRST_CHUNK in told) is bool(ours.chunks)
-    if fault == "no fault" and not entry.relayed:
+    if fault == "no fault" and not (entry.relayed or entry.reads_on):
         assert not ours.waiting
     if fault == "no fault" and ours.chunks:
         assert sum(event.attributes.get(signals.AT_COUNT, 1) for event in generation.tokens) == told[signals.CHUNKS]

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import zero_code
-from leaving_at_exit import WAYS
-from table import NEVER_ENDS
 
 from otel_tokenstream import signals
+from tests import zero_code
+from tests.endings.leaving_at_exit import WAYS
+from tests.endings.table import NEVER_ENDS
 
 if TYPE_CHECKING:
     from otel_tokenstream.demo.provider import ScriptedProvider
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
@@ -31,19 +31,19 @@ def test_streams_that_are_open_at_exit(way: str, provider: ScriptedProvider) -> 
     provider.scripts |= {entry.model: entry.script(NEVER_ENDS) for entry in entries}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     done = subprocess.run(
-        [zero_code.COMMAND, sys.executable, str(HERE / "leaving_at_exit.py"), way, provider.address],
+        [zero_code.COMMAND, sys.executable, "-m", "tests.endings.leaving_at_exit", way, provider.address],
         env={
             **inherited,
             "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": zero_code.OTHERS,
             "OTEL_TRACES_EXPORTER": "console",
             "OTEL_METRICS_EXPORTER": "none",
             "OTEL_LOGS_EXPORTER": "none",
-            "PYTHONPATH": str(HERE),
+            "PYTHONPATH": str(ROOT),
         },
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=180,
     )
     spans = [span for span in _objects(done.stdout) if signals.OUTCOME in span["attributes"]]
 

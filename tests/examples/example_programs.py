@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import zero_code
-
 from otel_tokenstream.demo.provider import Script
 from otel_tokenstream.demo.provider.prose import token_like
+from tests import zero_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,14 +27,14 @@ def command(provider: ScriptedProvider, name: str, model: str = "openai/test") -
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """The caller's, without the OTEL_ variables of its own."""
+    """The caller's, without the OTEL_ variables of its own; servers take any port, for other tests run at once."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    return {**inherited, "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": zero_code.OTHERS, **variables}
+    return {**inherited, "PORT": "0", "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": zero_code.OTHERS, **variables}
 
 
 def run(command: Sequence[str], given: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        command, env=environment(**variables), input=given, capture_output=True, text=True, check=False, timeout=90
+        command, env=environment(**variables), input=given, capture_output=True, text=True, check=False, timeout=180
     )
     assert done.returncode == 0, done.stderr
     return done
@@ -45,7 +44,7 @@ def run(command: Sequence[str], given: str = "", **variables: str) -> subprocess
 def chat(provider: ScriptedProvider, **variables: str) -> Iterator[str]:
     """Run the chat and give its address."""
     process = subprocess.Popen(
-        command(provider, "chat"), env=environment(PORT="0", **variables), stdout=subprocess.PIPE, text=True
+        command(provider, "chat"), env=environment(**variables), stdout=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout is not None
@@ -53,7 +52,7 @@ def chat(provider: ScriptedProvider, **variables: str) -> Iterator[str]:
         yield next(match[0] for match in found if match)
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
 
 
 def answering(answers: Mapping[str, str], gap: float = 0.01, **more: Any) -> Script:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from example_programs import answering, chat
-from received import Receiver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 from websockets.exceptions import InvalidStatus
@@ -17,11 +15,13 @@ from websockets.sync.client import connect
 
 from otel_tokenstream import signals
 from otel_tokenstream.demo.provider import Script, ScriptedProvider
+from tests.examples.example_programs import answering, chat
+from tests.processes.received import Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from browser import Browser
+    from tests.viewer.browser import Browser
 
 HOSTILE = (
     "<img src=x onerror=\"document.title='taken'\"> <script>document.title='taken'</script> "
@@ -77,15 +77,15 @@ def asked(served: tuple[ScriptedProvider, str]) -> ScriptedProvider:
 
 
 @pytest.fixture
-def tabs(started_browser: Browser, served: tuple[ScriptedProvider, str]) -> Iterator[tuple[Tab, Tab]]:
+def tabs(open_browser: Browser, served: tuple[ScriptedProvider, str]) -> Iterator[tuple[Tab, Tab]]:
     """Two tabs with a new conversation each, and at the end a console without an error or a policy violation."""
-    driver, opened = started_browser.driver, []
+    driver, opened = open_browser.driver, []
     while len(driver.window_handles) < 2:
         driver.switch_to.new_window("tab")
     for handle in driver.window_handles:
-        opened.append(Tab(started_browser, handle, served[1]))
+        opened.append(Tab(open_browser, handle, served[1]))
         opened[-1].look().driver.get(served[1])
-        started_browser.one("form")
+        open_browser.one("form")
     yield opened[0], opened[1]
     for tab in opened:
         assert tab.look().console() == []
@@ -160,17 +160,17 @@ def test_hostile_answer_stays_text(transport: str, tabs: tuple[Tab, Tab], asked:
 
 
 @both_ways
-def test_reader_who_leaves_ends_the_stream_and_the_span_says_so(transport: str, started_browser: Browser) -> None:
+def test_reader_who_leaves_ends_the_stream_and_the_span_says_so(transport: str, open_browser: Browser) -> None:
     """The provider's connection goes with the tab, and what was asked for in vain is told as cancelled."""
     with ScriptedProvider() as provider, Receiver() as receiver:
         provider.scripts["test"] = answering(ANSWERS, ends_after=30, ending="hang")
         export = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.address, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
         with chat(provider, **export) as url:
-            driver = started_browser.driver
+            driver = open_browser.driver
             driver.get(url)
-            tab = Tab(started_browser, driver.current_window_handle, url)
+            tab = Tab(open_browser, driver.current_window_handle, url)
             tab.ask("apples?", transport)
-            started_browser.until(lambda: "apple003" in "".join(started_browser.texts(".answer")), "no words came")
+            open_browser.until(lambda: "apple003" in "".join(open_browser.texts(".answer")), "no words came")
             driver.get("about:blank")
             (exchange,) = provider.log.settled()
         (span,) = receiver.spans

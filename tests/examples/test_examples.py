@@ -6,12 +6,13 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from example_programs import RUN, answering, command, environment, run
-from received import Receiver
 
 from otel_tokenstream import signals
 from otel_tokenstream.demo.provider import Script
 from otel_tokenstream.demo.provider.prose import passage_for
+from otel_tokenstream.demo.provider.script import tool_call
+from tests.examples.example_programs import RUN, answering, command, environment, run
+from tests.processes.received import Receiver
 
 if TYPE_CHECKING:
     from otel_tokenstream.demo.provider import ScriptedProvider
@@ -35,6 +36,32 @@ def test_models_at_once_have_each_its_own_figures(provider: ScriptedProvider) ->
     assert len(set(chunks.values())) == 1, "beside the words, each stream has the same chunks"
     _, first, second, *_ = provider.log.settled(7)  # before these one warms up
     assert second.received_ns < (first.ended_ns or 0)
+
+
+def test_models_side_by_side_have_each_its_column(provider: ScriptedProvider) -> None:
+    scripts = {"openai/short": ["one "], "openai/middle": ["two ", "three "], "openai/long": ["four "] * 3}
+    for model, pieces in scripts.items():
+        provider.scripts[model.removeprefix("openai/")] = Script(pieces=pieces, gap=0.01)
+    output = run(command(provider, "side_by_side", "openai/short"), DEMO_MODELS=",".join(scripts), COLUMNS="200").stdout
+    (heads,) = [line.split("┃")[1:-1] for line in output.splitlines() if line.startswith("┃")]
+    (words,) = [line.split("│")[1:-1] for line in output.splitlines() if line.startswith("│ one")]
+    assert [head.strip() for head in heads] == list(scripts)
+    assert [said.strip() for said in words] == ["one", "two three", "four four four"]
+    assert output.count("completed, first token after") == output.count("completed,") == 3
+
+
+def test_the_agent_looks_a_term_up(provider: ScriptedProvider) -> None:
+    """The page has the words of the last call; both calls are in one trace, below the agent."""
+    asked = tool_call('{"term": "stall"}', name="look_up", call_id="call_1")
+    provider.scripts["test"] = [Script(pieces=[asked]), Script(pieces=["A ", "blocked ", "read."])]
+    with Receiver() as receiver:
+        output = run([*command(provider, "agent"), "--check"], **exported(receiver)).stdout
+        spans, told = receiver.spans, receiver._told("spans")
+    assert output.endswith("A blocked read.\n")
+    assert len(spans) == 2
+    assert {"invoke_agent librarian", "execute_tool look_up"} <= {span["name"] for span in told}
+    messages = json.loads(provider.log.settled(2)[1].body)["messages"]
+    assert "blocked for two seconds" in messages[-1]["content"]
 
 
 def test_progress_tells_chunks_tokens_and_times(provider: ScriptedProvider) -> None:
@@ -62,7 +89,7 @@ def test_session_remembers_and_has_figures_for_each_turn(provider: ScriptedProvi
     assert len(spans) == 2
 
 
-def test_session_keeps_what_came_before_an_error(provider: ScriptedProvider) -> None:
+def test_session_keeps_the_text_before_an_error(provider: ScriptedProvider) -> None:
     """A turn that breaks off says so, with its chunks, and its words go on with the conversation."""
     provider.scripts["test"] = [Script(pieces=["one ", "two "] * 9, ending="cut", ends_after=2), Script(pieces=["ok"])]
     output = run(command(provider, "session"), "First?\nSecond?\n\n").stdout
@@ -92,7 +119,7 @@ def test_interrupted_answer_is_kept_and_its_continuation_linked(provider: Script
         while not output.endswith("is less "):
             output += process.stdout.read(1)
         subprocess.run(["kill", "-INT", "--", f"-{process.pid}"], check=True)  # as the terminal does
-        rest, _ = process.communicate("\n", timeout=60)
+        rest, _ = process.communicate("\n", timeout=180)
         first, second = receiver.spans
     assert process.returncode == 0
     assert rest.rstrip().endswith("a lamp than a lens.")
@@ -116,7 +143,9 @@ def test_buffered_output_comes_in_portions_and_its_rest_at_the_end(provider: Scr
     assert f"{len(portions)} portions, together the answer: True" in output
 
 
-@pytest.mark.parametrize("name", ["models", "progress", "session", "continue", "buffered", "chat"])
+@pytest.mark.parametrize(
+    "name", ["models", "progress", "session", "continue", "buffered", "chat", "agent", "side_by_side"]
+)
 def test_every_example_ends_by_itself_when_checked(name: str, provider: ScriptedProvider) -> None:
     """What CI runs for each example needs no hand, and is not hung up by one of them."""
     provider.scripts["test"] = answering({"": f"{LIGHTHOUSE} " * 8}, gap=0.005)
@@ -138,7 +167,7 @@ def test_chat_ends_by_ctrl_c_in_silence(provider: ScriptedProvider) -> None:
     assert process.stdout is not None
     assert any(line.startswith("http://127.0.0.1:") for line in process.stdout)
     subprocess.run(["kill", "-INT", "--", f"-{process.pid}"], check=True)
-    assert process.communicate(timeout=60) == ("", "")
+    assert process.communicate(timeout=180) == ("", "")
     assert process.returncode == 0
 
 
@@ -155,7 +184,7 @@ def test_examples_ask_the_scripted_provider_unless_told_otherwise() -> None:
 
 def test_unknown_example_is_answered_with_those_there_are() -> None:
     """A slip in NAME= costs no search."""
-    done = subprocess.run([*RUN, "chatt"], env=environment(), capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([*RUN, "chatt"], env=environment(), capture_output=True, text=True, check=False, timeout=180)
     assert done.returncode == 2
     assert "chat" in done.stderr
     assert "buffered" in done.stderr

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
-import zero_code
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
+
+from tests import zero_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,7 @@ NOTEBOOK = Path(__file__).parents[2] / "examples" / "notebook.ipynb"
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[NotebookClient]:
     monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", zero_code.OTHERS)
     monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    client = NotebookClient(nbformat.read(NOTEBOOK, as_version=4), timeout=90, kernel_name="python3")
+    client = NotebookClient(nbformat.read(NOTEBOOK, as_version=4), timeout=180, kernel_name="python3")
     with client.setup_kernel():
         yield client
 

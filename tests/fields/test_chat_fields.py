@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import random
-
 import pytest
-from dspy.adapters.chat_adapter import ChatAdapter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,29 +30,18 @@ FRAGMENTS = [
     *(" ", "  ", "\t", "\x1f", "\xa0", "\u3000", "\u200b", " " * 30),
     *("text", "word ", "x", "é", "😀", "👩\u200d🔬", "\ud83d", "\x00", "\x1b", "_", "1"),
 ]
-adversarial = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=3), max_size=30).map("".join)
+adversarial = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=3), max_size=40).map("".join)
 
 
 def parsed(signature, text):
+    from dspy.adapters.chat_adapter import ChatAdapter
+
     return {field: value for field, value in ChatAdapter().parse(signature, text).items() if value}
-
-
-def test_random_splits_give_what_the_adapter_parses(signature, attribute, split):
-    """3,000 adversarial answers in random chunks, each compared with ChatAdapter.parse of the whole."""
-    seeded = random.Random(20)
-    found = 0
-    for _ in range(3000):
-        text = "".join(seeded.choice(FRAGMENTS) for _ in range(seeded.randint(1, 40)))
-        expected = parsed(signature, text)
-        found += len(expected)
-        chunks = split(seeded, text)
-        assert attribute("chat", chunks) == expected, chunks
-    assert found > 3000
 
 
 @given(text=adversarial, cuts=st.randoms(use_true_random=False))
 @settings(max_examples=300, deadline=None, derandomize=True)
-def test_any_text_gives_what_the_adapter_parses(signature, attribute, split, text, cuts):
+def test_any_text_is_read_as_the_adapter_reads_it(signature, attribute, split, text, cuts):
     """Hypothesis looks for a text and a split that the parser and the adapter read differently."""
     expected = parsed(signature, text)
     assert attribute("chat", [text]) == expected

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import random
 from xml.sax.saxutils import escape
 
 import pytest
-from dspy.adapters.xml_adapter import XMLAdapter
-from dspy.utils.exceptions import AdapterParseError
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 TEXTS = [
@@ -99,26 +96,25 @@ def answer(seeded, fields):
 
 
 def parsed(signature, text):
-    """The adapter leaves the ends of a field with elements as they are; their space is lost in a stream."""
-    values = XMLAdapter().parse(signature, text)
+    """Return the adapter's fields, or None. It keeps space at the ends of mixed content, which is lost in a stream."""
+    from dspy.adapters.xml_adapter import XMLAdapter
+    from dspy.utils.exceptions import AdapterParseError
+
+    try:
+        values = XMLAdapter().parse(signature, text)
+    except AdapterParseError:
+        return None
     return {field: value.strip() for field, value in values.items() if value.strip()}
 
 
-def test_random_splits_give_what_the_adapter_parses(signature, attribute, split, fields):
-    """3,000 adversarial well-formed answers in random chunks, each compared with XMLAdapter.parse of the whole."""
-    seeded = random.Random(22)
-    compared = refused = 0
-    while compared < 3000:
-        text = answer(seeded, fields)
-        try:
-            expected = parsed(signature, text)
-        except AdapterParseError:  # a "]]" that met a ">", or a field twice
-            refused += 1
-            continue
-        chunks = split(seeded, text)
-        assert attribute("xml", chunks) == expected, chunks
-        compared += 1
-    assert refused < compared / 5
+@given(seeded=st.randoms(use_true_random=False))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_any_elements_are_read_as_the_adapter_reads_them(signature, attribute, split, fields, seeded):
+    """Adversarial well-formed answers in any chunks are read as XMLAdapter.parse reads the whole."""
+    text = answer(seeded, fields)
+    expected = parsed(signature, text)
+    assume(expected is not None)  # the adapter refuses a "]]" that met a ">", and a field twice
+    assert attribute("xml", split(seeded, text)) == expected
 
 
 characters = st.characters(exclude_categories=("Cs", "Cc"), include_characters="\t\n\r").filter(
@@ -239,6 +235,6 @@ def test_elements_are_read_as_the_adapter_reads_them(signature, attribute, text,
         "overlong tag",
     ],
 )
-def test_what_the_adapter_reads_otherwise(attribute, text, expected):
+def test_known_differences_from_the_adapter(attribute, text, expected):
     """Decisions where the adapter needs the whole answer, refuses it or makes a list of it."""
     assert attribute("xml", [text]) == attribute("xml", text) == expected

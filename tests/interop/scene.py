@@ -50,9 +50,10 @@ def openinference():
 
 def http():
     from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
-    from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+    from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor, HTTPXClientInstrumentor
 
     HTTPXClientInstrumentor().instrument()
+    HTTPX2ClientInstrumentor().instrument()
     AioHttpClientInstrumentor().instrument()
 
 

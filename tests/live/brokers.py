@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from otel_tokenstream.live.outlet import Outlet
+    from otel_tokenstream.live.broker_sink import BrokerSink
     from otel_tokenstream.live.wire import Sent
 
 # Debian's wrapper on the path changes to a user of its own, who cannot write to the test's directory.
@@ -240,7 +240,7 @@ class Route:
         own = {"stream_key": self.name} if isinstance(self.broker, Redis) else {"exchange": self.name}
         return {"url": self.broker.url, "group": "readers", **own}
 
-    def sink(self, **options: Any) -> Outlet:
+    def sink(self, **options: Any) -> BrokerSink:
         if isinstance(self.broker, Redis):
             return RedisSink(self.broker.url, stream_key=self.name, **{"max_length": 1_000_000, **options})
         # The queue of the consumer, so that it may come later.

@@ -4,7 +4,8 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from brokers import RabbitMQ, Redis, Route
+
+from tests.live.brokers import RabbitMQ, Redis, Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,30 +3,33 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import struct
 import subprocess
 import sys
 import textwrap
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numbered
+import pika  # type: ignore[import-untyped]  # pika does not declare its types
 import pytest
-import unreal
-from live_calls import program, streamed
 
+from otel_tokenstream.demo.provider import Script, tool_call
 from otel_tokenstream.live.consumer import TokenConsumer
 from otel_tokenstream.live.events import EndEvent, TokenEvent
 from otel_tokenstream.live.sink import attach
 from otel_tokenstream.live.steps import step
+from otel_tokenstream.live.wire import Sent, flat, to_json
+from tests.live import numbered, unreal
+from tests.live.brokers import Route
+from tests.live.live_calls import program, streamed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from brokers import Route
-
     from otel_tokenstream.demo.provider import ScriptedProvider
     from otel_tokenstream.testing import Capture
+    from tests.live.brokers import RabbitMQ
 
 STREAMS, PIECES = 50, 20
 
@@ -38,7 +41,7 @@ async def test_streams_side_by_side_are_rebuilt_exactly(route: Route, provider: 
     sink = route.sink()
     with attach(sink, text=True) as attached:
         read = await numbered.read(provider, STREAMS, PIECES)
-        assert attached.flush(20)
+        assert attached.flush(60)
     with route.consumer() as consumer:
         rebuilt = await asyncio.to_thread(unreal.texts, consumer, STREAMS)
         assert await asyncio.to_thread(consumer.consume_one, 0.2) is None
@@ -51,7 +54,9 @@ def test_handlers_get_each_type_of_event_in_order(route: Route, provider: Script
     """Plain and async handlers of one consumer run one after the other, in the order in which they were told."""
     with attach(route.sink(), text=True):
         streamed(provider)
-    consumer, seen, waited = route.consumer(), [], []
+    consumer = route.consumer()
+    seen: list[Any] = []
+    waited: list[str | None] = []
 
     for each in ("start", "token"):
         consumer.on(each)(seen.append)
@@ -85,6 +90,21 @@ def test_fields_are_rebuilt_apart(route: Route, provider: ScriptedProvider) -> N
         assert consumer.text(event.stream_id, "answer") == prediction.answer
 
 
+def test_tool_calls_are_rebuilt_apart(route: Route, provider: ScriptedProvider) -> None:
+    """Each from its own pieces, which may come by turns."""
+    first, second = tool_call('{"a":', name="read", call_id="call_1"), tool_call('{"b":', call_id="call_2", index=1)
+    with attach(route.sink(), text=True):
+        streamed(provider, Script(pieces=[first, second, tool_call("1}"), tool_call("2}", index=1)], gap=0))
+    ids: dict[int | None, str | None] = {}
+    with route.consumer() as consumer:
+        while not isinstance(event := consumer.consume_one(20), EndEvent):
+            assert event is not None
+            if isinstance(event, TokenEvent):
+                ids[event.tool_call] = event.tool_call_id
+        assert consumer.stream(event.stream_id).tool_calls == {0: '{"a":1}', 1: '{"b":2}'}
+    assert ids == {0: "call_1", 1: "call_2", None: None}
+
+
 def test_steps_come_through(route: Route, tokenstream: Capture) -> None:
     """A step of the program is told with what the program says of it."""
     del tokenstream
@@ -109,7 +129,7 @@ def test_events_that_come_twice_count_once(route: Route) -> None:
     assert types == ["start", *["token"] * 4, "end"] * 2
 
 
-def test_what_is_missing_is_told(route: Route) -> None:
+def test_missing_events_are_reported(route: Route) -> None:
     """A stream whose events were lost on the way is not complete, and says how many are missing."""
     unreal.publish(route, unreal.stream("gaps"), [0, 1, 4, 5])
     with route.consumer() as consumer:
@@ -157,9 +177,9 @@ async def test_a_consumer_in_a_loop_can_be_cancelled_and_loses_nothing(route: Ro
 
     texts: list[str] = []
     running = asyncio.create_task(consumer.arun())
-    await asyncio.wait_for(ended.wait(), 20)
+    await asyncio.wait_for(ended.wait(), 60)
     consumer.stop()
-    await asyncio.wait_for(running, 20)
+    await asyncio.wait_for(running, 60)
     assert texts == ["later"]
 
 
@@ -223,13 +243,88 @@ def test_foreign_messages_are_passed_over(route: Route) -> None:
         assert later.skipped == 0
 
 
-def _foreign(route: Route) -> None:
+def _foreign(route: Route, message: dict[str, str] | bytes = b"hello", properties: Any = None) -> None:
     if "stream_key" in route.where:
-        route.broker.client().xadd(route.name, {"hello": "world"})  # type: ignore[union-attr]
+        fields = message if isinstance(message, dict) else {"hello": "world"}
+        route.broker.client().xadd(route.name, fields)  # type: ignore[union-attr, arg-type]  # its dict is invariant
         return
+    body = json.dumps(message).encode() if isinstance(message, dict) else message
     connection = route.broker.connection()  # type: ignore[union-attr]
-    connection.channel().basic_publish(route.name, "token", b"hello")
+    connection.channel().basic_publish(route.name, "token", body, properties)
     connection.close()
+
+
+def _poison() -> list[dict[str, str] | bytes]:
+    """Messages that look like ours and cannot be read: each error of Python's that reading one has raised."""
+    start, *_, end = (dict(flat(Sent(place, each))) for place, each in enumerate(unreal.stream("x", "poison")))
+    deep = "[" * 100_000
+    own: list[dict[str, Any]] = [
+        {"v": "1"},
+        {**start, "v": "Infinity"},
+        {**start, "v": "-1e999"},
+        {**start, "seq": "NaN"},
+        {**start, "at_ns": "9" * 5000},
+        {**start, "stream": "inf"},
+        {**end, "duration_us": ""},
+        {**start, "type": "step_start", "name": "n", "attributes.deep": deep},
+        {**start, "type": "step_start", "name": "n", "attributes.deep": '{"a":' * 100_000},
+        {**start, "type": "step_start", "name": "n", "attributes.long": "9" * 5000},
+    ]
+    numbers = [
+        b'{"v": Infinity}',
+        json.dumps({**start, "v": float("inf")}).encode(),
+        json.dumps({**start, "seq": float("nan")}).encode(),
+        json.dumps({**start, "at_ns": float("-inf")}).encode(),
+        json.dumps({**end, "chunks": [1]}).encode(),
+        deep.encode(),
+        deep.encode() + b"]" * 100_000,
+        b'{"v":' * 100_000,
+        b"9" * 5000,
+        b"\xff\xfe",
+        b"",
+    ]
+    return [{name: str(value) for name, value in each.items()} for each in own] + numbers
+
+
+def test_no_message_ends_a_consumer(route: Route) -> None:
+    """Whatever error reading one raises, it is counted and not read again, and the streams around it are whole."""
+    unreal.publish(route, unreal.stream("before"))
+    poison = _poison()
+    for message in poison:
+        _foreign(route, message)
+    unreal.publish(route, unreal.stream("after", "t"))
+    with route.consumer() as consumer:
+        assert unreal.texts(consumer, 2) == ["before", "after"]
+        assert consumer.skipped == len(poison)
+    with route.consumer() as later:
+        assert later.consume_one(0.3) is None
+        assert later.skipped == 0
+
+
+class _Headers(pika.BasicProperties):  # type: ignore[misc]  # as above
+    """One header in AMQP's encoding, which pika itself would not write."""
+
+    def __init__(self, value: bytes) -> None:
+        super().__init__()
+        self._table = b"\x01x" + value
+
+    def encode(self) -> list[bytes]:
+        return [struct.pack(">HI", self.FLAG_HEADERS, len(self._table)), self._table]
+
+
+def test_a_header_that_the_client_cannot_decode_does_not_end_a_consumer(rabbitmq_server: RabbitMQ) -> None:
+    """The body counts: a message of ours is read, a foreign one skipped."""
+    route = Route(rabbitmq_server)
+    value = b"T" + struct.pack(">Q", 2**63)  # a time that datetime does not hold
+    *events, end = unreal.stream("ours")
+    unreal.publish(route, events)
+    _foreign(route, b"hello", _Headers(value))
+    _foreign(route, to_json(Sent(len(events), end)), _Headers(value))
+    with route.consumer() as consumer:
+        assert unreal.texts(consumer, 1) == ["ours"]
+        assert consumer.skipped == 1
+    with route.consumer() as later:
+        assert later.consume_one(0.3) is None
 
 
 def test_a_restarted_broker_is_read_on(route: Route, caplog: pytest.LogCaptureFixture) -> None:
@@ -286,7 +381,7 @@ def test_a_consumer_killed_between_read_and_acknowledge_rebuilds_every_text_once
     """The process is killed with streams finished, begun and unread; a new one gives each text once and whole."""
     with attach(route.sink(), text=True) as attached:
         read = asyncio.run(numbered.read(provider, STREAMS, PIECES, at_once=10))
-        assert attached.flush(20)
+        assert attached.flush(60)
     where = {**route.where, "lease": 2.0, **({"name": "the one"} if same_name else {})}
     kept = tmp_path / "kept"
 
@@ -320,11 +415,11 @@ def test_stop_ends_a_run_that_waits(route: Route) -> None:
     running = threading.Thread(target=consumer.run)
     running.start()
     consumer.stop()
-    running.join(20)
+    running.join(60)
     assert not running.is_alive()
 
 
-def test_what_cannot_be_is_said_at_once() -> None:
+def test_a_wrong_argument_of_a_consumer_raises_at_once() -> None:
     """An address of no broker and a type of no event are errors that name what there is."""
     with pytest.raises(ValueError, match="redis://"):
         TokenConsumer("http://localhost")

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import dspy
 import litellm
 import pytest
-from live_calls import LETTERS, QUESTION, arguments, astreamed, program, streamed
 from opentelemetry import baggage
 from opentelemetry.context import attach, detach, get_current
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 
 from otel_tokenstream import TokenCollector, correlate, step
-from otel_tokenstream.core.correlation import LONGEST_VALUE, correlation
+from otel_tokenstream.core.content.correlation import LONGEST_VALUE, correlation
 from otel_tokenstream.demo.provider import Script
 from otel_tokenstream.testing import capture
+from tests.live.live_calls import LETTERS, QUESTION, arguments, astreamed, program, streamed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
@@ -83,7 +83,7 @@ def test_inner_values_win() -> None:
     assert correlation() == {}
 
 
-def test_a_stream_keeps_what_held_when_it_was_opened(provider: ScriptedProvider) -> None:
+def test_a_stream_keeps_the_correlation_of_its_start(provider: ScriptedProvider) -> None:
     """Read elsewhere it is still for whom it was made."""
     with capture() as captured:
         with correlate(user_id="mine"):

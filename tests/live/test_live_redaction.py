@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import litellm
 import pytest
-from live_calls import QUESTION, Seen, arguments, program, streamed
 
 from otel_tokenstream import Redactor, TokenCollector, attach, correlate, signals, step, subscribe
 from otel_tokenstream.demo.provider import Script, reasoning, tool_call
 from otel_tokenstream.testing import capture
+from tests.live.live_calls import QUESTION, Seen, arguments, program, streamed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,11 +102,11 @@ def test_a_loss_in_the_midst_of_an_address_lets_no_half_of_it_out(
     with capture(redact=hook), subscribe(callback, capacity=taken) as subscription:
         # Lost from the middle of the address on; the rest comes when the callback is free again.
         stream = litellm.completion(**arguments(provider, Script(pieces=list(SECRET), gap=0)))
-        assert entered.wait(10)
+        assert entered.wait(60)
         for _ in range(20):
             next(stream)
         free.set()
-        assert subscription.flush(10)
+        assert subscription.flush(60)
         list(stream)
 
     assert seen.end.outcome == "completed"
@@ -118,10 +118,10 @@ def test_a_loss_in_the_midst_of_an_address_lets_no_half_of_it_out(
 
 
 @every_hook
-def test_of_tool_calls_that_come_by_turns_no_half_of_an_address_leaves(
+def test_an_address_in_a_tool_call_is_found_although_another_call_comes_between(
     provider: ScriptedProvider, hook: Callable[[str], str]
 ) -> None:
-    """Tokens have the newest call's text, so what is left out of an older one may be the other half."""
+    """Each call is a text of its own, whose pieces need not follow one another."""
     pieces = [
         tool_call('{"to": "ann.b', name="send", call_id="call_1"),
         tool_call('{"in": "Rome"}', name="look", call_id="call_2", index=1),
@@ -131,7 +131,57 @@ def test_of_tool_calls_that_come_by_turns_no_half_of_an_address_leaves(
     with capture(redact=hook), subscribe(seen):
         streamed(provider, Script(pieces=pieces, gap=0))
 
-    assert "ann.b" not in "".join(token.text or "" for token in seen.tokens)
+    calls = {
+        number: "".join(token.text or "" for token in seen.tokens if token.tool_call == number) for number in (0, 1)
+    }
+    assert calls == {0: '{"to": "[address]"}', 1: '{"in": "Rome"}'}
+
+
+@every_hook
+def test_a_loss_costs_the_text_of_the_runs_it_was_in(provider: ScriptedProvider, hook: Callable[[str], str]) -> None:
+    """Half of one call's address is lost, the other half comes after text of others: those have all of theirs."""
+    pieces = [
+        reasoning("hm"),
+        tool_call('{"to": "ann.b', name="send", call_id="call_1"),
+        "Done.",
+        tool_call('{"in": "Rome"}', name="look", call_id="call_2", index=1),
+        tool_call('ell@example.org"}'),
+    ]
+    seen, entered, free = Seen(), threading.Event(), threading.Event()
+
+    def callback(event: Any) -> None:
+        seen(event)
+        if not entered.is_set():
+            entered.set()
+            free.wait()
+
+    with capture(redact=hook), subscribe(callback, capacity=2) as subscription:
+        stream = litellm.completion(**arguments(provider, Script(pieces=pieces, gap=0)))
+        assert entered.wait(10)
+        for chunk in stream:
+            if chunk.choices[0].delta.tool_calls:  # for which the queue had no room
+                break
+        free.set()
+        assert subscription.flush(10)
+        for _ in stream:
+            assert subscription.flush(10)
+
+    assert seen.end.dropped == 1
+    texts = {token.kind: "" for token in seen.tokens if token.kind != "empty"}
+    for token in seen.tokens:
+        if token.text:
+            texts[token.kind] += token.text
+    assert texts == {"reasoning": "hm", "text": "Done.", "tool_call": '{"in": "Rome"}'}
+
+
+def test_text_withheld_by_a_hook_is_bounded(provider: ScriptedProvider) -> None:
+    """However many tool calls there are: those beyond the bound have no text, the others all of theirs."""
+    pieces = [tool_call("x" * 100_000, name="put", call_id=f"call_{at}", index=at) for at in range(6)]
+    with capture(redact=mask), TokenCollector() as collected:
+        streamed(provider, Script(pieces=pieces, gap=0))
+
+    texts = ["".join(token.text or "" for token in collected.tokens if token.tool_call == at) for at in range(6)]
+    assert [len(text) for text in texts] == [100_000, 100_000, 0, 0, 0, 0]
 
 
 def test_text_of_a_step_is_redacted_live() -> None:

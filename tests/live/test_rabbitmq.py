@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pika
 import pytest
-import unreal
-from brokers import RabbitMQ, Route
 from pika.frame import decode_frame
 
 from otel_tokenstream.live.events import EndEvent
+from tests.live import unreal
+from tests.live.brokers import RabbitMQ, Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

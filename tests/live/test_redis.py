@@ -3,14 +3,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import unreal
-from brokers import Route
-
 from otel_tokenstream.live.consumer import TokenConsumer
+from tests.live import unreal
+from tests.live.brokers import Route
 
 if TYPE_CHECKING:
     import pytest
-    from brokers import Redis
+
+    from tests.live.brokers import Redis
 
 
 def test_a_stream_is_kept_to_its_length(redis_server: Redis) -> None:
@@ -46,11 +46,14 @@ def test_entries_expire(redis_server: Redis) -> None:
     """The whole stream goes a while after its last entry, with what it held of its consumers; then all starts anew."""
     route = Route(redis_server)
     with route.consumer() as consumer:
-        sink = route.sink(expire=0.2)
+        lasting, sink = route.sink(expire=600), route.sink(expire=0.2)
         for event in unreal.stream("first"):
+            lasting.handle(event)
+        lasting.settle()
+        assert 0 < redis_server.client().pttl(route.name) <= 600_000
+        for event in unreal.stream("brief"):
             sink.handle(event)
         sink.settle()
-        assert 0 < redis_server.client().pttl(route.name) <= 200
         while redis_server.client().exists(route.name):
             time.sleep(0.02)
         assert consumer.consume_one(0.2) is None
@@ -83,7 +86,7 @@ def test_an_entry_has_flat_names_that_any_client_reads(redis_server: Redis) -> N
     }
 
 
-def test_what_a_consumer_read_after_it_lost_its_lease_is_not_lost(redis_server: Redis) -> None:
+def test_entries_of_a_consumer_that_lost_its_lease_are_claimed(redis_server: Redis) -> None:
     """Entries that another one of the group has taken are claimed by the one that holds the lease."""
     route = Route(redis_server)
     with TokenConsumer(**route.where, lease=0.3) as consumer:

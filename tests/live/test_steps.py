@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from live_calls import streamed
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import ReadableSpan
@@ -12,6 +11,7 @@ from opentelemetry.trace import Span, StatusCode
 from otel_tokenstream import TokenCollector, correlate, step, subscribe
 from otel_tokenstream.live.events import StepEnd, StepNote, StepStart
 from otel_tokenstream.testing import capture
+from tests.live.live_calls import streamed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +90,7 @@ def test_an_error_leaves_its_class_and_goes_on(quiet: Capture) -> None:
     assert collected.events[-1].error_type == "KeyError"  # type: ignore[attr-defined]
 
 
-def test_what_a_step_yields_is_an_opentelemetry_span(quiet: Capture) -> None:
+def test_a_step_yields_an_opentelemetry_span(quiet: Capture) -> None:
     """With all its methods, whether somebody looks on or not; current is OpenTelemetry's own."""
     with step("unseen") as bare:
         assert isinstance(bare, ReadableSpan)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import litellm
 import pytest
-from live_calls import QUESTION, arguments, program, streamed
 
 from otel_tokenstream import Terminal, attach, correlate, step
-from otel_tokenstream.demo.provider import Script
+from otel_tokenstream.demo.provider import Script, tool_call
 from otel_tokenstream.live.events import EndEvent, StallEvent, StartEvent, TokenEvent
 from otel_tokenstream.live.terminal import escaped
 from otel_tokenstream.testing import capture
+from tests.live.live_calls import QUESTION, arguments, program, streamed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +94,8 @@ def test_a_program_is_a_line_for_each_field(provider: ScriptedProvider) -> None:
         f"• ID answer: {prediction.answer}",
     ]
     assert re.fullmatch(
-        r"■ ID chat program completed in T, first token after T, \d+ tokens, \d+ chunks, stop", lines[-2]
+        r"■ ID chat program completed in T, opened after T, first token after T, \d+ tokens, \d+ chunks, stop",
+        lines[-2],
     )
     assert lines[-1] == "◁ ID retrieval in T"
 
@@ -145,7 +146,56 @@ def test_two_streams_at_once_stay_readable() -> None:
     assert len(lines) < 20
 
 
-def test_what_a_model_says_cannot_drive_the_terminal(provider: ScriptedProvider) -> None:
+def test_lines_of_two_streams_break_between_words() -> None:
+    """Tokens are parts of words; a stream gives the line away after a whole one."""
+    written = io.StringIO()
+    terminal = Terminal(written)
+    for index in range(90):
+        for letter in "ab":
+            for part in (letter * 3, letter * 4, letter * 2 + " "):
+                terminal.handle(token(letter * 16, part, index))
+    for letter in "ab":
+        terminal.handle(ended(letter * 16))
+
+    words = [
+        word
+        for line in written.getvalue().splitlines()
+        if (found := re.fullmatch(r"\S+ • [ab]{6} answer: (.*)", line))
+        for word in found[1].split()
+    ]
+    assert sorted(words) == ["a" * 9] * 90 + ["b" * 9] * 90
+
+
+def test_a_stream_without_words_does_not_keep_the_line() -> None:
+    """Base64 has no end of a word; the other stream's text must not wait for one."""
+    written = io.StringIO()
+    terminal = Terminal(written)
+    terminal.handle(token("a" * 16, "x" * 40, 0))
+    for index in range(40):
+        terminal.handle(token("b" * 16, "words ", index))
+
+    assert "words words" in written.getvalue()
+
+
+@pytest.mark.parametrize(("style", "first"), [("fields", '{"a":'), ("events", '"{"a":"')])
+def test_tool_calls_have_lines_of_their_own(provider: ScriptedProvider, style: Any, first: str) -> None:
+    """Also where their pieces come by turns."""
+    pieces = [
+        tool_call('{"a":', name="read", call_id="call_1"),
+        tool_call('{"b":', name="write", call_id="call_2", index=1),
+        tool_call("1}"),
+        tool_call("2}", index=1),
+    ]
+    written = io.StringIO()
+    with attach(Terminal(written, style=style), text=True):
+        streamed(provider, Script(pieces=pieces, gap=0))
+
+    said = [line.removeprefix("• ID ") for line in without_times(written.getvalue()) if "tool_call#" in line]
+    assert [line[: len("tool_call#0")] for line in said] == [f"tool_call#{call}" for call in (0, 1, 0, 1)]
+    assert first in said[0]
+
+
+def test_control_sequences_of_a_model_do_not_reach_the_terminal(provider: ScriptedProvider) -> None:
     """Escapes, C1 controls, overrides of direction, carriage returns: all are shown, none is obeyed."""
     for style in ("fields", "events"):
         written = io.StringIO()

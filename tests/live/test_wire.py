@@ -49,7 +49,7 @@ def test_a_text_that_is_empty_is_told_from_one_that_may_not_leave() -> None:
         assert read.text == text
 
 
-def test_what_a_later_version_adds_is_ignored() -> None:
+def test_fields_of_later_versions_are_ignored() -> None:
     """A name that is not known does no harm."""
     sent = Sent(3, _event(EndEvent, stream_id="s", outcome="completed"))
     assert event_of({**flat(sent), "colour": "blue"}) == sent

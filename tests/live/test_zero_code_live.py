@@ -7,12 +7,12 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-import zero_code
 
 from otel_tokenstream import LiteLLMInstrumentor, SettingError
-from otel_tokenstream.core import observers
+from otel_tokenstream.core.emit import observers
 from otel_tokenstream.demo.provider import Script
 from otel_tokenstream.live import from_settings
+from tests import zero_code
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ def plain(code: str, provider: ScriptedProvider, **variables: str) -> subprocess
     """Run a program by itself, not under opentelemetry-instrument."""
     environment = {**os.environ, "PROVIDER": provider.base_url, **variables}
     return subprocess.run(
-        [sys.executable, "-c", CALL + code], env=environment, capture_output=True, text=True, check=False, timeout=90
+        [sys.executable, "-c", CALL + code], env=environment, capture_output=True, text=True, check=False, timeout=180
     )
 
 
@@ -154,7 +154,7 @@ os._exit(0 if flush(10) else 1)  # litellm's threads of the parent keep a child 
     assert told == [one, one * 2]
 
 
-def test_what_was_told_is_delivered_at_exit(provider: ScriptedProvider) -> None:
+def test_pending_events_are_delivered_at_exit(provider: ScriptedProvider) -> None:
     """Also of a stream that nobody finished, to a callback that takes its time; and the sink is closed."""
     done = plain(
         """

@@ -10,10 +10,9 @@ from otel_tokenstream.live.wire import Sent
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from brokers import Route
-
     from otel_tokenstream.live.consumer import TokenConsumer
     from otel_tokenstream.live.events import Event
+    from tests.live.brokers import Route
 
 
 def stream(text: str, stream_id: str = "s", *, ended: bool = True) -> list[Event]:

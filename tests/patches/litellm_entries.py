@@ -6,15 +6,16 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream import signals
-from otel_tokenstream.core.generation import COMPLETED, Request
-from otel_tokenstream.core.telemetry import active
+from otel_tokenstream.core.call.model_call import COMPLETED
+from otel_tokenstream.core.call.request import Request
+from otel_tokenstream.core.emit.telemetry import active
 from otel_tokenstream.testing import capture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from otel_tokenstream.demo.provider import Script, ScriptedProvider
-    from otel_tokenstream.patches.litellm.entry import Entry
+    from otel_tokenstream.patches.litellm.apis.endpoint import Endpoint
     from otel_tokenstream.testing import Capture, Generation
 
 QUESTION = [{"role": "user", "content": "Why are there tides?"}]
@@ -38,7 +39,7 @@ async def drained(function: Callable[..., Any], *given: Any, **arguments: Any) -
     return list(result) if hasattr(type(result), "__next__") else [result]
 
 
-def read(entry: Entry, events: Sequence[Any]) -> Generation:
+def read(entry: Endpoint, events: Sequence[Any]) -> Generation:
     """What becomes of a stream of these events, content included."""
     with capture(capture_content="SPAN_ONLY") as captured:
         telemetry = active()
@@ -61,6 +62,15 @@ def pieces(generation: Generation) -> list[tuple[str, int]]:
     """(kind, characters) of every event with content."""
     kinds = [(event.attributes.get(signals.AT_KIND, "text"), event.attributes) for event in generation.tokens]
     return [(kind, attributes[signals.AT_CHARS]) for kind, attributes in kinds if kind != "empty"]
+
+
+def passages(generation: Generation) -> list[tuple[str, int]]:
+    """(kind, characters) of neighbours of one kind together: one read of bytes may bring several events."""
+    joined: list[tuple[str, int]] = []
+    for kind, chars in pieces(generation):
+        before = joined.pop()[1] if joined and joined[-1][0] == kind else 0
+        joined.append((kind, before + chars))
+    return joined
 
 
 def usage(generation: Generation) -> dict[str, Any]:

@@ -4,17 +4,17 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bedrock_provider import event, invoked
-from calls import Ends
 
-from otel_tokenstream.core.generation import Usage
-from otel_tokenstream.patches.litellm import bedrock, wire
-from otel_tokenstream.patches.litellm.json_object import parsed
+from otel_tokenstream.core.call.request import Usage
+from otel_tokenstream.patches.litellm.apis import bedrock, raw_apis
+from otel_tokenstream.patches.litellm.transport.json_stream import parsed
+from tests.core.calls import Ends
+from tests.patches.bedrock_provider import event, invoked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from otel_tokenstream.core.generation import Generation
+    from otel_tokenstream.core.call.model_call import ModelCall
 
 pytest.importorskip("botocore", reason="it knows the frames")
 
@@ -84,14 +84,14 @@ ANSWERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def call() -> Iterator[Generation]:
+def call() -> Iterator[ModelCall]:
     started = Ends().call()
     yield started
     started.end("completed")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_each_familys_events_are_read(call: Generation, family: str) -> None:
+def test_each_familys_events_are_read(call: ModelCall, family: str) -> None:
     """Text and reason in the model's own shape, counts from Bedrock's own metrics."""
     read = bedrock.INVOKE_STREAM.reader(call)
     for at, own in enumerate(FAMILIES[family], 1):
@@ -105,7 +105,7 @@ def test_each_familys_events_are_read(call: Generation, family: str) -> None:
 
 
 @pytest.mark.parametrize("family", ANSWERS)
-def test_each_familys_answer_is_read(call: Generation, family: str) -> None:
+def test_each_familys_answer_is_read(call: ModelCall, family: str) -> None:
     """Titan and Mistral say how much they used in headers alone, which nobody reads."""
     bedrock.INVOKE.read_answer(call, parsed(json.dumps(ANSWERS[family]).encode()))
 
@@ -116,7 +116,7 @@ def test_each_familys_answer_is_read(call: Generation, family: str) -> None:
 
 
 @pytest.mark.parametrize("chunk", [event("chunk"), event("chunk", bytes="?"), invoked(b"[1]"), invoked(b"{}"), b"", 7])
-def test_what_says_nothing_is_an_empty_chunk(call: Generation, chunk: Any) -> None:
+def test_a_chunk_without_content_is_empty(call: ModelCall, chunk: Any) -> None:
     """No bytes, none in base64, no object, an object of an unknown shape."""
     bedrock.INVOKE_STREAM.reader(call)(1, 2, chunk)
     bedrock.CONVERSE_STREAM.reader(call)(3, 4, chunk)
@@ -140,7 +140,7 @@ def test_what_says_nothing_is_an_empty_chunk(call: Generation, chunk: Any) -> No
 )
 def test_the_model_is_in_the_path(path: str, model: str) -> None:
     """Encoded or not, with slashes or without."""
-    assert wire.asked_for(path, {})["model"] == model
+    assert raw_apis.arguments_of(path, {})["model"] == model
 
 
 @pytest.mark.parametrize(
@@ -154,13 +154,13 @@ def test_the_model_is_in_the_path(path: str, model: str) -> None:
 )
 def test_the_path_says_whether_it_is_streamed(path: str, streamed: bool) -> None:
     """The body does not."""
-    entry = wire.entry_for(path)
+    entry = raw_apis.endpoint_for(path)
 
     assert entry is not None
     assert entry.streamed({}) is streamed
 
 
 @pytest.mark.parametrize("path", ["/model/x/count-tokens", "/model/x/async-invoke", "/guardrail/x/version/1/apply"])
-def test_what_asks_for_no_text_is_no_generation(path: str) -> None:
+def test_requests_for_no_text_are_no_generation(path: str) -> None:
     """Bedrock has other calls on the same host."""
-    assert wire.entry_for(path) is None
+    assert raw_apis.endpoint_for(path) is None

@@ -389,8 +389,22 @@ def test_dspys_own_engine_needs_no_litellm(provider: ScriptedProvider) -> None:
     """Instrumenting both libraries imports neither, and a native call never loads litellm."""
     provider.scripts["test"] = ANSWER
     done = subprocess.run(
-        [sys.executable, "-c", NATIVE, provider.base_url], capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-c", NATIVE, provider.base_url], capture_output=True, text=True, timeout=180, check=False
     )
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {"litellm": False, "spans": ["chat test", "Predict"]}
+
+
+@pytest.mark.usefixtures("lm")
+def test_opening_waits_and_consumer_time_make_up_the_duration(provider: ScriptedProvider, tokenstream: Capture) -> None:
+    """DSPy's own engine sends its request in the first read: what litellm has as opening is a wait there."""
+    provider.scripts["test"] = replace(ANSWER, before_headers=0.6, first_piece=0.4)
+    in_stream(dspy.Predict("question -> answer"))
+
+    (generation,) = tokenstream.generations
+    said, span = generation.attributes, generation.span
+    opening, wait = said[signals.OPENING_MS], said[signals.WAIT_TOTAL_MS]
+    assert opening + wait >= 990
+    whole = ((span.end_time or 0) - (span.start_time or 0)) / 1e6
+    assert opening + wait + said[signals.CONSUMER_TOTAL_MS] == pytest.approx(whole, abs=3)

@@ -15,7 +15,7 @@ import pytest
 from litellm import acompletion, completion  # before anything is instrumented: programs do this too
 
 from otel_tokenstream import LiteLLMInstrumentor, signals
-from otel_tokenstream.core import open_calls
+from otel_tokenstream.core.call import in_flight
 from otel_tokenstream.demo.provider import NO_CHOICES, Piece, Script, Usage, reasoning, refusal, tool_call
 from otel_tokenstream.testing import capture
 
@@ -134,7 +134,12 @@ SCRIPTS = {
 }
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+# Since 1.109 litellm raises at the end of some providers' streams that give no finish reason; before, it made one up.
+MISSES_THE_REASON = hasattr(litellm.CustomStreamWrapper, "_should_fail_on_clean_eof")
+invents_the_reason = pytest.mark.skipif(MISSES_THE_REASON, reason="this litellm raises where no finish reason came")
+
+
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if name != "no finish reason" or not MISSES_THE_REASON])
 @pytest.mark.parametrize("more", [{}, {"stream_options": {"include_usage": True}}, {"n": 2}], ids=str)
 async def test_chunks_are_those_of_the_uninstrumented_run(
     provider: ScriptedProvider, name: str, more: dict[str, Any]
@@ -146,6 +151,23 @@ async def test_chunks_are_those_of_the_uninstrumented_run(
 
     assert ours == bare
     assert [generation.outcome for generation in captured.generations] == ["completed", "completed"]
+
+
+@pytest.mark.skipif(not MISSES_THE_REASON, reason="this litellm makes up a finish reason")
+def test_a_missing_finish_reason_is_the_error_that_litellm_raises(
+    provider: ScriptedProvider, tokenstream: Capture
+) -> None:
+    """The program has its chunks and then litellm's error, and so has the span; nothing is made up."""
+    stream = litellm.completion(**arguments(provider, SCRIPTS["no finish reason"], stream=True))
+    given: list[Any] = []
+    with pytest.raises(litellm.exceptions.ServiceUnavailableError) as raised:
+        given.extend(stream)
+
+    generation = only(tokenstream)
+    assert (generation.outcome, generation.attributes[signals.ERROR_TYPE]) == ("failed", raised.type.__qualname__)
+    assert generation.attributes[signals.FINISH_REASONS] == ("error",)
+    assert signals.FINISH_REASON_SYNTHETIC not in generation.attributes
+    assert generation.attributes[signals.CHUNKS] == len(given) > 1
 
 
 def test_a_first_chunk_about_the_prompt_does_not_hide_who_answers(
@@ -246,7 +268,7 @@ def test_chunks_of_several_choices_count_once(provider: ScriptedProvider, tokens
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_usage_is_what_the_provider_reported(provider: ScriptedProvider, tokenstream: Capture, asked: bool) -> None:
+def test_usage_is_the_providers(provider: ScriptedProvider, tokenstream: Capture, asked: bool) -> None:
     """With usage in the stream it is on the span; without, nothing is made up in its place."""
     more = {"stream_options": {"include_usage": True}} if asked else {}
     usage = Usage(input=11, output=8, cached=3, reasoning=2)
@@ -266,6 +288,7 @@ def test_usage_is_what_the_provider_reported(provider: ScriptedProvider, tokenst
         assert signals.TOKENS not in tokenstream.metrics
 
 
+@invents_the_reason
 def test_an_invented_finish_reason_is_marked(provider: ScriptedProvider, tokenstream: Capture) -> None:
     """litellm says stop where the provider said nothing: the span says whose word it is."""
     streamed(provider, SCRIPTS["no finish reason"])
@@ -276,6 +299,7 @@ def test_an_invented_finish_reason_is_marked(provider: ScriptedProvider, tokenst
     assert signals.FINISH_REASON_SYNTHETIC not in real.attributes
 
 
+@invents_the_reason
 def test_leaving_at_an_invented_finish_reason_is_marked_too(provider: ScriptedProvider, tokenstream: Capture) -> None:
     """A caller that stops reading at the finish reason learns the same as one that reads to the end."""
     for chunk in litellm.completion(**arguments(provider, SCRIPTS["no finish reason"], stream=True)):
@@ -363,7 +387,8 @@ def test_mocked_answers_are_spans_without_reported_usage(tokenstream: Capture) -
 
 def test_a_cache_hit_says_so_and_used_nothing(provider: ScriptedProvider, tokenstream: Capture) -> None:
     """The second of two equal calls is answered by litellm's cache: no tokens, no cost."""
-    pytest.importorskip("fastapi", reason="litellm's cache imports its proxy")
+    for name in ("fastapi", "soundfile"):
+        pytest.importorskip(name, reason="litellm's cache imports its proxy")
     litellm.cache = litellm.Cache(type="local")
     try:
         for _ in range(2):
@@ -447,7 +472,7 @@ def places() -> dict[str, Any]:
         "dispatch.completion": dispatch._PYTHON_COMPLETION,
         "dispatch.acompletion": dispatch._PYTHON_ACOMPLETION,
         "text_completion": litellm.text_completion,
-        "Router": litellm.Router.function_with_fallbacks,
+        "Router": getattr(litellm.Router, "function_with_fallbacks", None) or litellm.Router.completion,
     }
 
 
@@ -463,16 +488,12 @@ async def collections_until_released(provider: ScriptedProvider) -> int:
         async for _ in stream:
             break
 
-    gc.disable()
-    try:
-        await asyncio.create_task(leave())
-        for times in range(1, 10):
-            gc.collect()
-            with suppress(TimeoutError):
-                await asyncio.to_thread(provider.log.settled, 1, 1.0)
-                return times
-    finally:
-        gc.enable()
+    await asyncio.create_task(leave())
+    for times in range(1, 10):
+        gc.collect()
+        with suppress(TimeoutError):
+            await asyncio.to_thread(provider.log.settled, 1, 1.0)
+            return times
     raise AssertionError
 
 
@@ -481,7 +502,7 @@ async def test_a_stream_in_a_cycle_lets_its_connection_go_as_early_as_without_us
     bare = await collections_until_released(provider)
     with capture() as captured:
         assert await collections_until_released(provider) <= bare
-        open_calls.finish_dropped()
+        in_flight.finish_dropped()
     assert only(captured).outcome == "abandoned"
 
 
@@ -548,7 +569,7 @@ def test_litellm_may_be_imported_before_or_after(order: str) -> None:
     if order == "after":
         parts = ["import litellm", INSTRUMENT]
     program = BOTH_ORDERS.format(first=parts[0], second=parts[1])
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=180, check=False)
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == ["chat test", "chat test"]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import litellm
 import pytest
 from litellm.integrations.custom_logger import CustomLogger
-from litellm_entries import QUESTION, at, attempts, drained, only, pieces
 
 from otel_tokenstream import signals
 from otel_tokenstream.demo.provider import Script
+from tests.patches.litellm_entries import QUESTION, at, attempts, drained, only, pieces
 
 if TYPE_CHECKING:
     from otel_tokenstream.demo.provider import ScriptedProvider
@@ -243,7 +243,7 @@ class Judged(litellm.CustomLLM):
 
 
 @both_ways
-async def test_what_a_programs_own_provider_asks_are_calls_of_their_own(
+async def test_calls_of_a_custom_provider_are_calls_of_their_own(
     provider: ScriptedProvider, tokenstream: Capture, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """The call is to that provider, which answered it at once; whom its code asked has a span below."""
@@ -300,7 +300,7 @@ class Judge(CustomLogger):
         ("acompletion", "failed, async"),
     ],
 )
-async def test_what_a_callback_asks_is_a_call_of_its_own(
+async def test_a_call_of_a_callback_is_a_call_of_its_own(
     provider: ScriptedProvider, tokenstream: Capture, callbacks: list[object], name: str, when: str
 ) -> None:
     """litellm runs it within the call, or beside it."""

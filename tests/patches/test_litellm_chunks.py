@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import litellm
 import pytest
-from litellm_entries import QUESTION, at, drained, only, pieces
 
 from otel_tokenstream import signals
 from otel_tokenstream.demo.provider import Piece, Script, Usage, audio, reasoning, refusal, tool_call
 from otel_tokenstream.testing import capture
+from tests.patches.litellm_entries import QUESTION, at, drained, only, pieces
 
 if TYPE_CHECKING:
     from otel_tokenstream.demo.provider import ScriptedProvider
@@ -36,7 +36,7 @@ def asked(provider: ScriptedProvider, script: Script, **more: Any) -> dict[str, 
     ids=["tool call", "reasoning", "refusal", "audio"],
 )
 @pytest.mark.parametrize("name", ["completion", "acompletion"])
-async def test_what_stands_beside_a_text_is_read_too(
+async def test_content_beside_a_text_is_read_too(
     provider: ScriptedProvider, tokenstream: Capture, name: str, beside: Piece, kind: str, characters: int
 ) -> None:
     """A chunk may bring text and something else at once, in the middle of a stream of text: it is one chunk."""
@@ -107,6 +107,9 @@ def test_tokens_of_sound_are_counted_apart(provider: ScriptedProvider, tokenstre
 
     about = only(tokenstream).attributes
     assert (about[signals.USAGE_INPUT_TOKENS], about[signals.USAGE_OUTPUT_TOKENS]) == (100, 50)
-    assert (about[signals.USAGE_AUDIO_INPUT], about[signals.USAGE_AUDIO_OUTPUT]) == (30, 40)
+    assert (about[signals.USAGE_INPUT_BY_MODALITY["audio"]], about[signals.USAGE_OUTPUT_BY_MODALITY["audio"]]) == (
+        30,
+        40,
+    )
     counted = {point.attributes[signals.TOKEN_TYPE]: point.value for point in tokenstream.metrics[signals.TOKENS]}
     assert (counted["audio_input"], counted["audio_output"]) == (30, 40)

@@ -7,10 +7,10 @@ import pytest
 
 # Before anything is instrumented, and from where litellm makes them: no patch of an attribute reaches these.
 from litellm.main import acompletion, atext_completion, completion, text_completion
-from litellm_entries import QUESTION, at, drained, only
 
 from otel_tokenstream.demo.provider import Script
 from otel_tokenstream.testing import capture
+from tests.patches.litellm_entries import QUESTION, at, drained, only
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import litellm
 import pytest
-from litellm_entries import QUESTION, at, drained, only
 
 from otel_tokenstream import signals
 from otel_tokenstream.demo.provider import Script
 from otel_tokenstream.testing import capture
+from tests.patches.litellm_entries import QUESTION, at, drained, only
 
 if TYPE_CHECKING:
     from otel_tokenstream.demo.provider import ScriptedProvider
@@ -25,7 +25,7 @@ METADATA = {
 
 
 @pytest.mark.parametrize("name", ["metadata", "litellm_metadata"])
-async def test_what_the_setting_allows_is_on_the_span(provider: ScriptedProvider, name: str) -> None:
+async def test_the_allowed_proxy_attributes_are_on_the_span(provider: ScriptedProvider, name: str) -> None:
     """Team and key by their names, the end user by its own; of the rest of the metadata nothing."""
     with capture(proxy_attributes="team,end_user") as captured:
         where = at(provider, {"letters": LETTERS})

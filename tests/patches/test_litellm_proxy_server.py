@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from bedrock_provider import BedrockProvider
-from litellm_entries import QUESTION
 
 from otel_tokenstream import signals
 from otel_tokenstream.demo.provider import Script
+from tests.patches.bedrock_provider import BedrockProvider
+from tests.patches.litellm_entries import QUESTION
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -86,13 +86,13 @@ class Proxy:
     """litellm's proxy server in a process of its own."""
 
     def __init__(self, address: str, spans: Path) -> None:
-        self.client = httpx.AsyncClient(base_url=address, headers={"Authorization": f"Bearer {KEY}"}, timeout=30)
+        self.client = httpx.AsyncClient(base_url=address, headers={"Authorization": f"Bearer {KEY}"}, timeout=60)
         self._spans = spans
         self._seen = 0
 
     async def span(self) -> dict[str, Any]:
         """The next span that is exported."""
-        for _ in range(300):
+        for _ in range(1_000):
             lines = self._spans.read_text().splitlines()
             if len(lines) > self._seen:
                 break
@@ -148,14 +148,14 @@ def served(running_provider: ScriptedProvider, tmp_path_factory: pytest.TempPath
         yield next(line for line in process.stdout if line.startswith("http")).strip(), folder / "spans"
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(60)
 
 
 @pytest.fixture
 async def proxy(served: tuple[str, Path], provider: ScriptedProvider) -> AsyncIterator[Proxy]:
     address, spans = served
     spans.write_text("")
-    provider.scripts |= dict.fromkeys(MODELS, Script(pieces=list(ANSWER), first_piece=0.4, gap=0.3))
+    provider.scripts |= dict.fromkeys(MODELS, Script(pieces=list(ANSWER), first_piece=0.4, gap=0.1))
     proxy = Proxy(address, spans)
     async with proxy.client:
         yield proxy
@@ -220,7 +220,7 @@ async def test_a_stream_through_the_proxy_is_one_span(proxy: Proxy, provider: Sc
     assert (span["name"], attributes[signals.OUTCOME]) == (name, "completed")
     assert attributes[signals.FINISH_REASONS] in (["stop"], ["end_turn"], ["STOP"])
     assert attributes[signals.USAGE_OUTPUT_TOKENS] == len(ANSWER)
-    assert attributes[signals.CHUNKS] >= len(ANSWER)
+    assert attributes[signals.CHUNKS] > 1  # several events may come in one read
     assert attributes[signals.SERVER_PORT] == provider.port
     assert attributes[signals.WAIT_TOTAL_MS] > 200
     assert attributes[signals.TEAM] == "billing"
@@ -340,7 +340,7 @@ async def test_a_plain_answer_that_is_passed_through_is_one_span(proxy: Proxy) -
     assert attributes[signals.FINISH_REASONS] == ["stop"]
 
 
-async def test_what_asks_no_model_for_text_is_passed_by(proxy: Proxy) -> None:
+async def test_requests_for_other_things_than_text_are_no_generation(proxy: Proxy) -> None:
     """Lists of models, files and the like go through the same function and are no generation."""
     answer = await proxy.client.get("/openai/v1/models")
     await proxy.client.post("/openai/v1/chat/completions", json=CHAT)

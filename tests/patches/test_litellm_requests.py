@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import litellm
 import pytest
-from litellm_entries import QUESTION, at, drained, only, pieces
 from pydantic import BaseModel
 
 from otel_tokenstream import signals
 from otel_tokenstream.demo.provider import Script
 from otel_tokenstream.patches import openai_shape
 from otel_tokenstream.testing import capture
+from tests.patches.litellm_entries import QUESTION, at, drained, only, pieces
 
 if TYPE_CHECKING:
     from otel_tokenstream.demo.provider import ScriptedProvider

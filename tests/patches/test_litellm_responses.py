@@ -5,11 +5,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from litellm_entries import at, drained, only, pieces, usage
 
 from otel_tokenstream import signals
 from otel_tokenstream.demo.provider import Script, Usage, reasoning, refusal, tool_call
 from otel_tokenstream.testing import capture
+from tests.patches.litellm_entries import at, drained, only, pieces, usage
 
 if TYPE_CHECKING:
     from otel_tokenstream.demo.provider import ScriptedProvider
@@ -95,3 +95,38 @@ async def test_an_error_event_fails_the_call(provider: ScriptedProvider, tokenst
     assert only(tokenstream).outcome == "failed"
     assert pieces(only(tokenstream)) == [("text", 1)]
     assert only(tokenstream).attributes[signals.FINISH_REASONS] == ("error",)
+
+
+@both_ways
+async def test_a_continued_conversation_is_named(provider: ScriptedProvider, tokenstream: Capture, name: str) -> None:
+    """The earlier response, the stored prompt and that turns before were compacted, by the convention's attributes."""
+    where = at(provider, {MODEL: Script(pieces=["abc"], gap=0.001)})
+    compacted = [{"type": "compaction", "id": "cmp_1", "encrypted_content": "x"}, {"role": "user", "content": "And?"}]
+    asked: dict[str, Any] = {
+        "model": f"openai/{MODEL}",
+        "input": compacted,
+        "stream": True,
+        "previous_response_id": "resp_1",
+        "prompt": {"id": "pmpt_1", "version": "2"},
+    }
+    await drained(getattr(litellm, name), **asked, **where)
+
+    attributes = only(tokenstream).attributes
+    assert attributes[signals.REQUEST_PREVIOUS_RESPONSE_ID] == "resp_1"
+    assert (attributes[signals.PROMPT_NAME], attributes[signals.PROMPT_VERSION]) == ("pmpt_1", "2")
+    assert attributes[signals.CONVERSATION_COMPACTED] is True
+
+
+@both_ways
+async def test_a_new_conversation_names_nothing(provider: ScriptedProvider, tokenstream: Capture, name: str) -> None:
+    """What a request does not have is absent."""
+    where = at(provider, {MODEL: Script(pieces=["abc"], gap=0.001)})
+    await drained(getattr(litellm, name), model=f"openai/{MODEL}", input="Tides?", stream=True, **where)
+
+    absent = {
+        signals.REQUEST_PREVIOUS_RESPONSE_ID,
+        signals.PROMPT_NAME,
+        signals.PROMPT_VERSION,
+        signals.CONVERSATION_COMPACTED,
+    }
+    assert not absent & set(only(tokenstream).attributes)

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import litellm
 import pytest
-from litellm_entries import QUESTION, at, drained, only, usage
 
 from otel_tokenstream import signals
 from otel_tokenstream.demo.provider import Script, Usage
 from otel_tokenstream.testing import capture
+from tests.patches.litellm_entries import QUESTION, at, drained, only, usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ async def chunks_of(provider: ScriptedProvider, name: str, script: Script, **mor
 @every_entry
 @pytest.mark.parametrize("ending", ["natural", "none"])
 @pytest.mark.parametrize("options", [None, {"include_usage": True}, {"include_usage": False}])
-async def test_the_program_is_shown_what_it_asked_for(
+async def test_the_program_sees_usage_only_if_it_asked_for_it(
     provider: ScriptedProvider, name: str, ending: Any, options: dict[str, Any] | None
 ) -> None:
     """Asking for usage changes no chunk, adds none and leaves none out, whatever the program asked for."""
@@ -95,6 +95,7 @@ async def test_cached_tokens_are_priced_as_such(
     assert point.value == pytest.approx(COST)
 
 
+TOKEN_PRICES = ("input_cost_per_token", "output_cost_per_token")
 OWN_PRICE = {"input_cost_per_token": 0.001, "output_cost_per_token": 0.002}
 
 
@@ -109,7 +110,7 @@ OWN_PRICE = {"input_cost_per_token": 0.001, "output_cost_per_token": 0.002}
     ids=["own prices", "a base model", "a tier", "a discount"],
 )
 @pytest.mark.parametrize("name", ["completion", "acompletion"])
-async def test_a_stream_costs_what_a_plain_answer_does(
+async def test_a_stream_costs_the_same_as_a_plain_answer(
     provider: ScriptedProvider,
     asking: Capture,
     monkeypatch: pytest.MonkeyPatch,
@@ -128,6 +129,57 @@ async def test_a_stream_costs_what_a_plain_answer_does(
     plain, streamed = (generation.attributes[signals.COST_USD] for generation in asking.generations)
     assert streamed == pytest.approx(plain)
     assert plain not in (0, pytest.approx(COST))
+
+
+@pytest.mark.parametrize(
+    ("model", "given"),
+    [
+        ("openai/of-their-own", dict.fromkeys(TOKEN_PRICES, 0.0)),
+        ("openai/gpt-4o", {**dict.fromkeys(TOKEN_PRICES, 0), "cache_read_input_token_cost": 0}),
+        ("openai/input-only", {"input_cost_per_token": 0.0}),
+        ("openai/by-the-second", {"input_cost_per_second": 0.0}),
+        ("openai/free", {}),
+        ("deepseek/free", {}),
+    ],
+    ids=[
+        "own prices",
+        "own prices of a known model",
+        "one own price",
+        "by the second",
+        "in the table",
+        "with its provider",
+    ],
+)
+@pytest.mark.parametrize("name", ["completion", "acompletion"])
+async def test_a_free_model_costs_zero(
+    provider: ScriptedProvider, asking: Capture, monkeypatch: pytest.MonkeyPatch, name: str, model: str, given: Any
+) -> None:
+    """A price of 0 is a price: litellm says 0.0 then, of plain answers and to its callbacks."""
+    free = {**dict.fromkeys(TOKEN_PRICES, 0.0), "mode": "chat"}
+    entries = {
+        "free": {**free, "litellm_provider": "openai"},
+        "deepseek/free": {**free, "litellm_provider": "deepseek"},
+    }
+    monkeypatch.setattr(litellm, "model_cost", {**litellm.model_cost, **entries})
+    asked = {"model": model, "messages": QUESTION, **given, **at(provider, {model.partition("/")[2]: COUNTED})}
+    for stream in (False, True):
+        await drained(getattr(litellm, name), **asked, stream=stream)
+
+    assert [generation.attributes.get(signals.COST_USD) for generation in asking.generations] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("name", ["completion", "acompletion"])
+async def test_a_model_whose_tokens_have_no_price_in_the_table_has_no_cost(
+    provider: ScriptedProvider, asking: Capture, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """litellm takes a missing price for 0; nobody said that the model is free."""
+    entry = {"litellm_provider": "openai", "mode": "chat", "max_tokens": 100}
+    monkeypatch.setattr(litellm, "model_cost", {**litellm.model_cost, "openai/no-price": entry})
+    asked = {"model": "openai/no-price", "messages": QUESTION, **at(provider, {"no-price": COUNTED})}
+    for stream in (False, True):
+        await drained(getattr(litellm, name), **asked, stream=stream)
+
+    assert [generation.attributes.get(signals.COST_USD) for generation in asking.generations] == [None, None]
 
 
 @pytest.mark.parametrize("wrong", [-1, 2**64 - 1])
@@ -155,7 +207,7 @@ async def test_a_model_without_a_price_has_no_cost(provider: ScriptedProvider, a
 
 
 @pytest.mark.parametrize("name", ["completion", "acompletion"])
-async def test_what_litellm_counted_is_marked_and_no_metric(
+async def test_usage_estimated_by_litellm_is_marked_and_no_metric(
     provider: ScriptedProvider, tokenstream: Capture, name: str
 ) -> None:
     """The program asked for usage and the provider gave none: litellm counts words, and the span says so."""

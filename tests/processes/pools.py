@@ -6,16 +6,15 @@ import multiprocessing
 import sys
 from concurrent.futures import ProcessPoolExecutor
 
-import streaming
-
 from otel_tokenstream import flush
+from tests.processes import streaming
 
 
 def work(_: int) -> int:
     chunks = streaming.read()
     streaming.read()
     # Children of multiprocessing end without exit handlers.
-    assert flush(30)
+    assert flush(60)
     return chunks
 
 

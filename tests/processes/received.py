@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
-import zero_code
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -24,6 +23,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from otel_tokenstream import LiteLLMInstrumentor, signals
+from tests import zero_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,8 @@ _OTHERS = sorted(
     for entry in entry_points(group="opentelemetry_instrumentor")
     if not entry.value.startswith("otel_tokenstream.")
 )
-_PROGRAM = Path(__file__).parents[2] / "benchmarks" / "counting_receiver.py"
+_ROOT = Path(__file__).parents[2]
+_PROGRAM = _ROOT / "benchmarks" / "counting_receiver.py"
 
 
 class Receiver:
@@ -55,7 +56,7 @@ class Receiver:
         self._process.communicate()
 
     def _told(self, path: str) -> list[dict[str, Any]]:
-        with urlopen(f"{self.address}/{path}", timeout=10) as answer:
+        with urlopen(f"{self.address}/{path}", timeout=60) as answer:
             told: list[dict[str, Any]] = json.load(answer)
             return told
 
@@ -103,7 +104,7 @@ def environment(endpoint: str, **variables: str) -> dict[str, str]:
         # Long enough that nothing is sent before the end, unless a test says otherwise.
         "OTEL_BSP_SCHEDULE_DELAY": "600000",
         "OTEL_METRIC_EXPORT_INTERVAL": "600000",
-        "PYTHONPATH": str(Path(__file__).parent),
+        "PYTHONPATH": str(_ROOT),
         **variables,
     }
 
@@ -133,4 +134,4 @@ def exporting(endpoint: str, seconds: int = 10) -> Iterator[None]:
 def run(program: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run Python code under opentelemetry-instrument; ``variables`` are all of its environment."""
     command = [zero_code.COMMAND, sys.executable, "-c", program]
-    return subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=100)
+    return subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=180)

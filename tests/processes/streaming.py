@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import litellm
 
-from otel_tokenstream.core import open_calls
+from otel_tokenstream.core.call import in_flight
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -44,10 +44,10 @@ async def aread(model: str = "short") -> int:
 
 def blocked() -> None:
     """Wait until a read of the one open stream lasts."""
-    (call,) = open_calls.snapshot()
+    (call,) = in_flight.snapshot()
     asked = 0
-    while not asked or asked != call.asked:
-        asked = call.asked
+    while not asked or asked != call.read_started:
+        asked = call.read_started
         time.sleep(0.2)
 
 

@@ -37,7 +37,7 @@ def test_dropping_a_stream_closes_its_connection(provider: ScriptedProvider) -> 
             next(stream)
         del stream
         gc.collect()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         # litellm itself keeps the newest for a while.
         while any(exchange.ended == "open" for exchange in provider.log.exchanges()[:3]):
             assert time.monotonic() < deadline
@@ -52,7 +52,7 @@ def test_the_collector_may_find_a_stream_inside_the_sdks_locks(left: str) -> Non
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=180,
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

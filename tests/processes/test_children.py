@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import multiprocessing
 import subprocess
 import sys
@@ -10,16 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import zero_code
-from received import Receiver, environment, run
+from opentelemetry.sdk.metrics import MeterProvider
 
 from otel_tokenstream import signals
 from otel_tokenstream.demo.provider import Script
+from tests import zero_code
+from tests.processes.received import Receiver, environment, run
 
 if TYPE_CHECKING:
     from otel_tokenstream.demo.provider import ScriptedProvider
-
-pytestmark = pytest.mark.timeout(200)
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def test_children_of_multiprocessing_report_as_themselves(
         env=environment(receiver.address, PROVIDER=provider.base_url),
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=180,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -54,7 +54,8 @@ def test_children_of_multiprocessing_report_as_themselves(
 def test_a_fork_in_mid_stream(receiver: Receiver, provider: ScriptedProvider) -> None:
     """The parent's open stream is the parent's; the child makes one of its own, and both exit by themselves."""
     program = """
-import os, sys, streaming
+import os, sys
+from tests.processes import streaming
 mine = streaming.opened("slow"); next(mine)
 child = os.fork()
 if child == 0:
@@ -77,7 +78,8 @@ sys.exit(status)
 def test_greenlets(receiver: Receiver, provider: ScriptedProvider) -> None:
     """In a process patched by gevent, streams that run side by side are told apart."""
     program = """
-import gevent, streaming
+import gevent
+from tests.processes import streaming
 jobs = [gevent.spawn(streaming.read, "slow") for _ in range(5)]
 gevent.joinall(jobs, raise_error=True)
 """
@@ -101,8 +103,8 @@ def test_a_fork_while_gaps_are_recorded() -> None:
 import os, sys, time
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
-from otel_tokenstream.core.generation import Request
-from otel_tokenstream.core.telemetry import telemetry_for
+from otel_tokenstream.core.call.request import Request
+from otel_tokenstream.core.emit.telemetry import telemetry_for
 from otel_tokenstream.settings import Settings
 exporter = ConsoleMetricExporter(out=open(os.devnull, "w"))
 provider = MeterProvider([PeriodicExportingMetricReader(exporter, export_interval_millis=200)])
@@ -110,9 +112,9 @@ telemetry = telemetry_for(Settings(), None, provider)
 def stream():
     telemetry.start(Request("chat", "scripted", "test", stream=True)).end("completed")
 stream()
-backlog = telemetry.instruments.backlog
-backlog.add({}, {1200: 10**8}, 10**15, None)
-while not backlog._draining.locked():
+gap_queue = telemetry.instruments.gap_queue
+gap_queue.add({}, {1200: 10**8}, 10**15, None)
+while not gap_queue._draining.locked():
     time.sleep(0.001)
 child = os.fork()
 if child == 0:
@@ -123,5 +125,6 @@ os.waitpid(child, 0)
 print(time.monotonic() - started)
 os._exit(0)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=100)
-    assert float(done.stdout) < 15  # the SDK waits half a minute for a thread of its own that waits for a lock
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=180)
+    sdk_waits = inspect.signature(MeterProvider.shutdown).parameters["timeout_millis"].default / 1000
+    assert float(done.stdout) < sdk_waits  # for a thread of its own that waits for a lock

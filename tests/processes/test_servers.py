@@ -14,22 +14,20 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-import zero_code
-from received import Receiver, environment
 
 from otel_tokenstream import signals
 from otel_tokenstream.demo.provider import Script
+from tests import zero_code
+from tests.processes.received import Receiver, environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from otel_tokenstream.demo.provider import ScriptedProvider
 
-pytestmark = [
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
-    pytest.mark.timeout(300),  # four workers import litellm
-]
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 STREAMS = 40
+APPLICATION = "tests.processes.streaming"
 
 
 @contextlib.contextmanager
@@ -62,7 +60,7 @@ def streamed(address: str) -> list[int]:
     def ask(_: int) -> int:
         for _ in range(30):
             try:
-                with urlopen(address, timeout=120) as answer:
+                with urlopen(address, timeout=180) as answer:
                     return int(answer.read())
             except (ConnectionError, URLError):  # a worker that was just replaced
                 sleep(0.2)
@@ -86,7 +84,7 @@ def assert_all_arrived(receiver: Receiver, chunks: list[int], *, processes: int)
 
 def test_four_preloaded_gunicorn_workers(receiver: Receiver, provider: ScriptedProvider) -> None:
     """The program is loaded and instrumented once, in the master, and each worker reports as itself."""
-    command = ("gunicorn", "--preload", "--workers", "4", "--bind", "fd://FD", "streaming:wsgi")
+    command = ("gunicorn", "--preload", "--workers", "4", "--bind", "fd://FD", APPLICATION + ":wsgi")
     with serving(*command, endpoint=receiver.address, provider=provider) as address:
         chunks = streamed(address)
     assert_all_arrived(receiver, chunks, processes=2)
@@ -95,7 +93,7 @@ def test_four_preloaded_gunicorn_workers(receiver: Receiver, provider: ScriptedP
 def test_recycled_workers(receiver: Receiver, provider: ScriptedProvider) -> None:
     """Workers that are replaced after a few requests take nothing with them."""
     recycling = ("--max-requests", "6", "--max-requests-jitter", "2")
-    command = ("gunicorn", "--preload", "--workers", "2", *recycling, "--bind", "fd://FD", "streaming:wsgi")
+    command = ("gunicorn", "--preload", "--workers", "2", *recycling, "--bind", "fd://FD", APPLICATION + ":wsgi")
     with serving(*command, endpoint=receiver.address, provider=provider) as address:
         chunks = streamed(address)
     assert_all_arrived(receiver, chunks, processes=5)
@@ -105,7 +103,7 @@ def test_four_uvicorn_workers(receiver: Receiver, provider: ScriptedProvider) ->
     """Workers are started afresh, instrument themselves, and flush when their program's lifespan ends."""
     # By default a worker that takes more than five seconds to start is killed and started again.
     patience = ("--timeout-worker-healthcheck", "120")
-    command = ("uvicorn", "--workers", "4", *patience, "--fd", "FD", "streaming:asgi")
+    command = ("uvicorn", "--workers", "4", *patience, "--fd", "FD", APPLICATION + ":asgi")
     with serving(*command, endpoint=receiver.address, provider=provider) as address:
         chunks = streamed(address)
     assert_all_arrived(receiver, chunks, processes=2)

@@ -65,7 +65,7 @@ async def until(seen: Callable[[], Any]) -> Any:
             await asyncio.sleep(0.05)
         return found
 
-    return await asyncio.wait_for(look(), 20)
+    return await asyncio.wait_for(look(), 60)
 
 
 @pytest.mark.parametrize(

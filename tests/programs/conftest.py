@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import dspy
 import pytest
-from catalogue import ENGINES, WITH_TEXT, language_model
 
 from otel_tokenstream.demo.provider import Script
 from otel_tokenstream.testing import capture
+from tests.programs.catalogue import ENGINES, WITH_TEXT, language_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

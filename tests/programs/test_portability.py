@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 import dspy
 import pytest
-from catalogue import QUESTION, Decorated, Judge, fields
+
+from tests.programs.catalogue import QUESTION, Decorated, Judge, fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,6 +80,6 @@ sys.stdout.buffer.write(cloudpickle.dumps(Program()))
 @pytest.mark.usefixtures("lm")
 def test_a_decorated_class_travels_by_value(captured: Capture) -> None:
     """A class of another process's main module keeps its fields."""
-    done = subprocess.run([sys.executable, "-c", ELSEWHERE], capture_output=True, timeout=100, check=True)
+    done = subprocess.run([sys.executable, "-c", ELSEWHERE], capture_output=True, timeout=180, check=True)
     cloudpickle.loads(done.stdout)(question=QUESTION)
     assert fields(captured) == [{"answer"}]

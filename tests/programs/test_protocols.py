@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import dspy
 import pytest
-from catalogue import QUESTION, WITH_TEXT, ask, fields
 
 from otel_tokenstream import stream_fields
 from otel_tokenstream.demo.provider import Script
 from otel_tokenstream.testing import capture
+from tests.programs.catalogue import QUESTION, WITH_TEXT, ask, fields
 
 if TYPE_CHECKING:
     from otel_tokenstream.demo.provider import ScriptedProvider
@@ -24,7 +24,7 @@ TEXT = Script(pieces=["[[ ## answer ## ]]\n", "It ", "is ", "blue.", "\n\n[[ ## 
     ids=["anthropic", "gemini", "responses"],
 )
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
-async def test_every_protocol_gives_what_the_plain_call_gives(
+async def test_every_protocol_gives_the_result_of_the_plain_call(
     provider: ScriptedProvider, model: str, more: dict[str, Any], *, asynchronous: bool
 ) -> None:
     """Anthropic's, Google's and OpenAI's newer one: same prediction, usage and outputs."""

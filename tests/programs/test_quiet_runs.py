@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import dspy
 import pytest
-from catalogue import ENGINES, QUESTION, Rag, language_model
 
 from otel_tokenstream import signals, stream_fields
 from otel_tokenstream.demo.provider import Script
 from otel_tokenstream.testing import capture
+from tests.programs.catalogue import ENGINES, QUESTION, Rag, language_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import dspy
 import pytest
-from catalogue import ADAPTERS, CASES, ENGINES, QUESTION, Run, ask, language_model, told
 
 from otel_tokenstream import signals, stream_fields
 from otel_tokenstream.demo.provider import Script
 from otel_tokenstream.testing import capture
+from tests.programs.catalogue import ADAPTERS, CASES, ENGINES, QUESTION, Run, ask, language_model, told
 
 if TYPE_CHECKING:
     from otel_tokenstream.demo.provider import ScriptedProvider
@@ -71,7 +71,7 @@ async def test_a_model_without_a_price_has_none_either_way(provider: ScriptedPro
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.usefixtures("empty_cache")
-async def test_one_mode_finds_what_the_other_has_cached(
+async def test_streamed_and_plain_calls_share_one_cache(
     provider: ScriptedProvider, engine: str, first: str, *, asynchronous: bool
 ) -> None:
     """The keys are the same, and an entry serves both: one request, two equal predictions."""
@@ -125,7 +125,7 @@ async def test_failures_are_of_the_same_class_and_retried_as_often(
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("options", [{"n": 2, "temperature": 1.0}, {"logprobs": True}], ids=["choices", "logprobs"])
-async def test_what_a_stream_cannot_give_is_asked_for_plainly(
+async def test_a_request_that_cannot_stream_is_made_plainly(
     provider: ScriptedProvider, engine: str, options: dict[str, Any]
 ) -> None:
     """Several choices of one litellm call, and the likelihoods of tokens."""

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import dspy
 import numpy as np
 import pytest
-from catalogue import CORPUS, QUESTION, Rag, language_model, look_up
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_tokenstream import signals
 from otel_tokenstream.demo.provider import Script
 from otel_tokenstream.testing import capture
+from tests.programs.catalogue import CORPUS, QUESTION, Rag, language_model, look_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import dspy
 import pytest
-from catalogue import ENGINES, QUESTION, WITH_TEXT, Decorated, Rag, ask, fields, language_model, streamed
 
 from otel_tokenstream import DSPyInstrumentor, SettingError, signals, stream_fields
 from otel_tokenstream.demo.provider import Script
 from otel_tokenstream.settings import Settings
 from otel_tokenstream.testing import capture
+from tests.programs.catalogue import ENGINES, QUESTION, WITH_TEXT, Decorated, Rag, ask, fields, language_model, streamed
 
 if TYPE_CHECKING:
     from otel_tokenstream.demo.provider import ScriptedProvider
@@ -134,7 +134,7 @@ def test_a_variable_streams_without_a_line_of_code(provider: ScriptedProvider, m
     assert fields(captured)[:2] == [set(), {"reasoning", "answer"}]
 
 
-def test_a_bad_variable_names_what_is_allowed() -> None:
+def test_a_bad_variable_names_the_allowed_values() -> None:
     """A name no field can have is refused, and a star stands alone."""
     for value in ("answer;reasoning", "answer,*", "two words"):
         with pytest.raises(SettingError, match=r"OTEL_TOKENSTREAM_DSPY_STREAM=.*names of output fields.*\* for all"):
@@ -223,7 +223,7 @@ def test_concurrent_calls_on_one_module_never_mix(
     def call(number: int) -> None:
         span = tracer.start_as_current_span("request", attributes={"number": number})
         with span, dspy.context(lm=lm, adapter=dspy.ChatAdapter()), stream_fields(wanted[number]):
-            together.wait(20)
+            together.wait(60)
             program(question=QUESTION)
 
     async def acall(number: int) -> None:

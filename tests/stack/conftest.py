@@ -15,16 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from otel_tokenstream.demo.children import Children
+from tests.stack import binaries
+from tests.stack.ask import logql, promql, traceql
+from tests.stack.servers import Stack, wait_until
+
 HERE = Path(__file__).parent
 SESSION_STARTED = time.time()
-sys.path.insert(0, str(HERE.parents[1]))
-
-import binaries  # noqa: E402
-from ask import logql, promql, traceql  # noqa: E402
-from servers import Stack, wait_until  # noqa: E402
-
-from otel_tokenstream.demo.children import Children  # noqa: E402
-
 NO_TEMPO = "no Tempo server: it is in no package registry. Name one in TEMPO_BIN or put tempo on the PATH"
 
 
@@ -39,7 +36,7 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: "shown" not in item.fixturenames)
     for item in items:
         if HERE in item.path.parents:
-            item.add_marker(pytest.mark.timeout(900))
+            item.add_marker(pytest.mark.timeout(3600))
             if item.get_closest_marker("tempo") and not binaries.tempo():
                 item.add_marker(pytest.mark.skip(reason=NO_TEMPO))
 

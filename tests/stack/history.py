@@ -1,6 +1,6 @@
-"""Telemetry with a past: what a service would have sent in the last half hour, by OTLP.
+"""Telemetry with a past: what a service would have sent in the last hours, by OTLP.
 
-Some rules look back farther than a test can wait. Prometheus takes samples up to half an hour late, so
+Some rules look back farther than a test can wait. Prometheus takes samples up to six hours late, so
 the engine evaluates the shipped windows over data that was only sent a moment ago.
 """
 
@@ -46,14 +46,26 @@ def output_rate(endpoint, service, *, before, now):
 
 
 def silence(endpoint, service):
-    """A service that was there from 27 to 11 minutes ago."""
+    """A service that was there from three hours to 11 minutes ago."""
     now = time.time()
-    _gauge(endpoint, service, [now - _OLDEST + step * _STEP for step in range(16 * 60 // _STEP)])
+    _gauge(endpoint, service, [now - ago for ago in range(180 * 60, 11 * 60, -60)])
 
 
 def alive(endpoint, service):
     """The same service, back again."""
     _gauge(endpoint, service, [time.time()])
+
+
+def deployment(endpoint, service):
+    """Version 1 from 27 minutes ago, version 2 beside it from 9 minutes ago."""
+    now = time.time()
+    for version, age in (("1", _OLDEST), ("2", _RECENT)):
+        message, scope = _metrics(service, version)
+        metric = scope.metrics.add(name=signals.STREAM_ACTIVE, unit="{stream}")
+        for step in range(int(age // _STEP)):
+            at = now - age + step * _STEP
+            _model(metric.gauge.data_points.add(time_unix_nano=int(at * 1e9), as_int=0))
+        _post(f"{endpoint}/v1/metrics", message)
 
 
 def large_trace(endpoint, service):
@@ -85,10 +97,10 @@ def _gauge(endpoint, service, times):
     _post(f"{endpoint}/v1/metrics", message)
 
 
-def _metrics(service):
+def _metrics(service, version="1"):
     message = ExportMetricsServiceRequest()
     resource = message.resource_metrics.add()
-    for key, value in (("service.name", service), ("service.instance.id", "one")):
+    for key, value in (("service.name", service), ("service.instance.id", "one"), ("service.version", version)):
         resource.resource.attributes.add(key=key).value.string_value = value
     scope = resource.scope_metrics.add()
     scope.scope.name = signals.SCOPE

@@ -10,14 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
-from binaries import binary, tempo
 
 from otel_tokenstream.demo.children import HOST, Children, end, free_port
+from tests.stack.binaries import binary, tempo
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = ROOT / "collector-config"
 BACKENDS = ROOT / "backends"
-RULES = ("objectives.yaml", "streams.yaml", "telemetry.yaml")
+RULES = ("objectives.yaml", "streams.yaml", "telemetry.yaml", "stack.yaml")
+# A wait ends when its condition holds. The deadline is for what never comes, also where ten programs share a core.
+PATIENCE = 5
+# What people would call; links in alerts begin with them.
+ADDRESSES = {"GRAFANA_URL": "http://grafana.example", "RUNBOOKS_URL": "http://runbooks.example"}
 
 
 def compose_service(name):
@@ -46,6 +50,7 @@ class Stack:
     children: Children
     ports: dict = field(default_factory=dict)
     collectors: dict = field(default_factory=dict)
+    processes: dict = field(default_factory=dict)
     has_tempo: bool = False
 
     def url(self, name):
@@ -61,7 +66,8 @@ class Stack:
             waiting.append(self.start_tempo())
             self.has_tempo = True
         for name, process, path in waiting:
-            self.children.ready(name, process, f"{self.url(name)}{path}", within=180)
+            self.processes[name] = process
+            self.children.ready(name, process, f"{self.url(name)}{path}", within=180 * PATIENCE)
         extras = self.directory / "extras.yaml"
         extras.write_text(EXTRAS)
         layers = [LAYERS / name for name in compose_layers()]
@@ -69,7 +75,7 @@ class Stack:
 
     def collector(self, name, *layers, environment=None, wrapper=()):
         out = self.directory / f"{name}-out"
-        out.mkdir()
+        out.mkdir(exist_ok=True)
         ports = {part: free_port() for part in ("GRPC", "HTTP", "SELF", "HEALTH")}
         env = {
             **os.environ,
@@ -92,7 +98,7 @@ class Stack:
             out,
             process,
         )
-        self.children.ready(name, process, collector.health, within=60)
+        self.children.ready(name, process, collector.health, within=60 * PATIENCE)
         self.collectors[name] = collector
         return collector
 
@@ -101,16 +107,16 @@ class Stack:
 
     def _data(self, name):
         path = self.directory / name
-        path.mkdir()
+        path.mkdir(exist_ok=True)
         return path
 
     def _prometheus(self):
         home = self._data("prometheus")
         shutil.copy(BACKENDS / "prometheus.yaml", home)
-        (home / "rules").mkdir()
+        (home / "rules").mkdir(exist_ok=True)
         for name in RULES:
             shutil.copy(ROOT / "grafana" / "alerts" / name, home / "rules")
-        (home / "targets").mkdir()
+        (home / "targets").mkdir(exist_ok=True)
         addresses = {name: f"{HOST}:{self.port(name)}" for name in ("tempo", "loki", "prometheus")}
         targets = [{"targets": [at], "labels": {"service_name": name}} for name, at in addresses.items()]
         (home / "targets" / "backends.yaml").write_text(json.dumps(targets if tempo() else targets[1:]))
@@ -127,7 +133,7 @@ class Stack:
             f"--web.listen-address={HOST}:{self.port('prometheus')}",
             *flags,
         ]
-        return "prometheus", self.children.start("prometheus", command, dict(os.environ)), "/-/ready"
+        return "prometheus", self.children.start("prometheus", command, {**os.environ, **ADDRESSES}), "/-/ready"
 
     def _loki(self):
         env = {
@@ -179,11 +185,11 @@ service:
 
 
 def wait_until(true, within, every=0.5, what="it"):
-    """Return the first true answer, or fail with the last one."""
-    deadline = time.monotonic() + within
+    """Return the first true answer, or fail with the last one. ``within`` is the time it takes on a free machine."""
+    deadline = time.monotonic() + PATIENCE * within
     while not (answer := true()):
         if time.monotonic() > deadline:
-            msg = f"{what} did not happen within {within:g} s; the last answer was {answer!r}"
+            msg = f"{what} did not happen within {PATIENCE * within:g} s; the last answer was {answer!r}"
             raise AssertionError(msg)
         time.sleep(every)
     return answer

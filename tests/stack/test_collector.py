@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 import requests
-from ask import get
-from binaries import binary
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
-from servers import LAYERS, compose_layers, wait_until
+
+from tests.stack.ask import get
+from tests.stack.binaries import binary
+from tests.stack.servers import LAYERS, compose_layers, wait_until
 
 HERE = Path(__file__).parent
 

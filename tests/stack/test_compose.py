@@ -9,11 +9,11 @@ import subprocess
 import time
 
 import pytest
-from ask import logql, promql, traceql
-from binaries import binary
-from servers import ROOT, compose_service, wait_until
 
 from otel_tokenstream.demo.children import free_port
+from tests.stack.ask import logql, promql, traceql
+from tests.stack.binaries import binary
+from tests.stack.servers import ROOT, compose_service, wait_until
 
 
 def load(text, directory):

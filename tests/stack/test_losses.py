@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-import history
 import pytest
 import requests
-from ask import fill, logql, promql
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -19,10 +17,12 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from servers import LAYERS, compose_layers, wait_until
 
 from grafana.builder.queries import HEALTH
 from otel_tokenstream.demo.children import free_port
+from tests.stack import history
+from tests.stack.ask import fill, get, logql, promql
+from tests.stack.servers import LAYERS, compose_layers, wait_until
 
 SERVICE = "losing"
 HOUR = 3600
@@ -31,11 +31,12 @@ NOWHERE = f"http://127.0.0.1:{free_port()}"
 # One Collector for each place of a loss. All of them report on themselves to the real Prometheus.
 NAMED = "service: {telemetry: {resource: {service.instance.id: losing-%s}}}\n"
 REFUSING = NAMED % "refusing" + "processors: {memory_limiter: {limit_mib: 2, spike_limit_mib: 1}}\n"
+# A queue holds at least one batch.
 FULL = """
 exporters:
-  otlp_http/tempo: {sending_queue: {queue_size: 20}}
-  otlp_http/prometheus: {sending_queue: {queue_size: 20}}
-  otlp_http/loki: {sending_queue: {queue_size: 20}}
+  otlp_http/tempo: {sending_queue: &queue {queue_size: 3000, batch: {min_size: 1000, max_size: 3000}}}
+  otlp_http/prometheus: {sending_queue: *queue}
+  otlp_http/loki: {sending_queue: *queue}
   otlp_http/self: {metrics_endpoint: "${env:SELF_ENDPOINT}/v1/metrics"}
 service:
   telemetry: {resource: {service.instance.id: losing-full}}
@@ -43,13 +44,13 @@ service:
 """
 
 
-def spans(number, text=""):
+def spans(number, text="", age=0.0, service=SERVICE):
     message = ExportTraceServiceRequest()
     resource = message.resource_spans.add()
-    resource.resource.attributes.add(key="service.name").value.string_value = SERVICE
+    resource.resource.attributes.add(key="service.name").value.string_value = service
     scope = resource.scope_spans.add()
     for _ in range(number):
-        now = time.time_ns()
+        now = time.time_ns() - int(age * 1e9)
         span = scope.spans.add(
             trace_id=os.urandom(16), span_id=os.urandom(8), name="x", start_time_unix_nano=now, end_time_unix_nano=now
         )
@@ -170,7 +171,7 @@ def losses(stack, application, refusing, full, unwelcome):  # noqa: ARG001 - the
         # The first ones wait for a back end that does not come, the last ones find the queue full.
         wait_until(lambda make=make: post(full.http, make(15)) != 200, 20, what=f"a full queue for {make.__name__}")
     assert post(unwelcome.http, spans(5)) == 200
-    assert post(unwelcome.http, points(5, age=2 * HOUR)) == 200
+    assert post(unwelcome.http, points(5, age=8 * HOUR)) == 200
     assert post(unwelcome.http, records(5)) == 200
     assert post(f"{stack.url('loki')}/otlp", records(5, age=30 * 24 * HOUR)) == 400
     if stack.has_tempo:
@@ -203,7 +204,7 @@ def test_a_full_disk_is_told_to_the_sender_and_counted(stack, on_a_full_disk):
     wait_until(lambda: promql(stack.url("prometheus"), f"increase({counter}[5m]) > 0"), 60, what=counter)
 
 
-def test_what_is_queued_survives_a_killed_collector(stack):
+def test_the_queue_survives_a_killed_collector(stack):
     """Accepted while Loki was away, sent by the next Collector that finds the queue."""
     layers = [LAYERS / name for name in compose_layers()]
     before = time.time()
@@ -215,3 +216,16 @@ def test_what_is_queued_survives_a_killed_collector(stack):
     held = lambda: sum(len(each["values"]) for each in logql(stack.url("loki"), '{service_name="killed"}', before))  # noqa: E731
     wait_until(held, 30, what="the queued records")
     assert held() == 7
+
+
+@pytest.mark.tempo
+def test_traces_that_come_late_are_found_at_their_own_time(stack):
+    """As after an outage: dashboards search the time of the outage, and not what came in since."""
+    assert post(stack.collectors["collector"].http, spans(7, age=600, service="late-comer")) == 200
+    then, query = time.time() - 600, '{ resource.service.name = "late-comer" }'
+
+    def found():
+        window = {"start": int(then) - 60, "end": int(then) + 60}
+        return get(f"{stack.url('tempo')}/api/search", q=query, limit=100, **window).json().get("traces", [])
+
+    wait_until(lambda: len(found()) == 7, 60, what="the late traces")

@@ -11,14 +11,12 @@ from pathlib import Path
 
 import litellm
 import pytest
-from ask import traceql
 from google.protobuf import json_format
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from servers import Stack, wait_until
 
 from otel_tokenstream import signals
 from otel_tokenstream.analysis.recording import Recording
@@ -28,6 +26,8 @@ from otel_tokenstream.cli import main
 from otel_tokenstream.demo.children import Children
 from otel_tokenstream.demo.provider import Script, ScriptedProvider
 from otel_tokenstream.testing import capture
+from tests.stack.ask import traceql
+from tests.stack.servers import PATIENCE, Stack, wait_until
 
 pytestmark = pytest.mark.tempo
 
@@ -41,7 +41,7 @@ def server():
     with tempfile.TemporaryDirectory(prefix="tempo-") as directory, Children(Path(directory)) as children:
         stack = Stack(Path(directory), children)
         name, process, path = stack.start_tempo()
-        children.ready(name, process, f"{stack.url(name)}{path}", within=180)
+        children.ready(name, process, f"{stack.url(name)}{path}", within=180 * PATIENCE)
         yield stack
 
 

@@ -14,12 +14,12 @@ from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from servers import LAYERS, Stack, wait_until
 
 from otel_tokenstream.analysis.report import NothingFoundError, Question, answer
 from otel_tokenstream.demo.children import Children
 from otel_tokenstream.demo.provider import Script, ScriptedProvider
 from otel_tokenstream.testing import capture
+from tests.stack.servers import LAYERS, Stack, wait_until
 
 HERE = Path(__file__).parent
 STREAMS = 6

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from ask import exemplars, get, logql, promql, trace
 from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
-from servers import wait_until
 
 from grafana.builder.names import label, metric, series
 from otel_tokenstream import signals
+from tests.stack.ask import exemplars, get, logql, promql, trace
+from tests.stack.servers import wait_until
 
 
 def spans_of(message):
@@ -146,7 +146,8 @@ def test_loki_holds_every_log_record_as_sent(stack, shown):
         )
         for record in records
     )
-    names = {label(name) for name in (*signals.EVENT_ATTRIBUTES, *signals.SPAN_ATTRIBUTES)}
+    of_errors = (signals.EXCEPTION_TYPE, signals.EXCEPTION_MESSAGE)
+    names = {label(name) for name in (*signals.EVENT_ATTRIBUTES, *signals.SPAN_ATTRIBUTES, *of_errors)}
 
     def held():
         return Counter(
@@ -165,6 +166,8 @@ def _ours(labels, names):
 
 
 def _text(value):
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

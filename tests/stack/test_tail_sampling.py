@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
-from ask import fill, promql
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
-from servers import LAYERS, wait_until
 
 from grafana.builder.queries import HEALTH
 from otel_tokenstream import signals
+from tests.stack.ask import fill, promql
+from tests.stack.servers import LAYERS, wait_until
 
 HERE = Path(__file__).parent
 
@@ -46,7 +46,7 @@ def worth_keeping(span):
 
 @pytest.fixture(scope="module")
 def sampled(stack, programs):
-    """One program behind the sampling layer, one behind two gateways; their streams take 45 s."""
+    """One program behind the sampling layer, one behind two gateways; their streams take up to 90 s."""
     capture = HERE / "capture.yaml"
     base, sampling = LAYERS / "base.yaml", LAYERS / "sampling.yaml"
     single = stack.collector("sampling", base, LAYERS / "local.yaml", HERE / "capture_traces.yaml", sampling)
@@ -71,8 +71,10 @@ def test_every_noteworthy_stream_is_kept_and_a_share_of_the_rest(sampled, servic
     time.sleep(16)  # one wait for a decision: nothing further may come
     kept = kept_spans(*collectors)
     assert kept <= wanted | others
-    # 10 % of 200: fewer than 4 or more than 40 happen once in a hundred thousand runs.
-    assert 4 <= len(kept & others) <= 40
+    # 10 % of them, of which there are fewer than 200 where a busy machine made some late: farther off than four and a
+    # half standard deviations happens once in a hundred thousand runs.
+    assert len(others) >= 50
+    assert abs(len(kept & others) - 0.1 * len(others)) <= 4.5 * (0.09 * len(others)) ** 0.5
 
 
 @pytest.mark.parametrize("service", ["sampled", "balanced"])
@@ -81,8 +83,9 @@ def test_metrics_count_every_stream(stack, sampled, service):
     program, _ = sampled[service]
     sent = spans_of(TracesData.FromString((program.truth / "traces.pb").read_bytes()))
     query = f'sum(tokenstream_streams_total{{service_name="{service}"}})'
-    wait_until(lambda: promql(stack.url("prometheus"), query), 30, what="its metrics")
-    assert promql(stack.url("prometheus"), query)[0][1] == len(sent) == WANTED + CHOOSABLE
+    assert len(sent) == WANTED + CHOOSABLE
+    wait_until(lambda: promql(stack.url("prometheus"), f"{query} >= {len(sent)}"), 30, what="every stream counted")
+    assert promql(stack.url("prometheus"), query)[0][1] == len(sent)
 
 
 def test_both_gateways_had_a_part(sampled):

@@ -37,7 +37,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otel_tokenstream import DSPyInstrumentor, LiteLLMInstrumentor, correlate, subscribe
-from otel_tokenstream.demo.provider import Script, ScriptedProvider
+from otel_tokenstream.demo.provider import Script, ScriptedProvider, Usage
+from otel_tokenstream.patches.seams import report
 
 WORDS = [f"word{index} " for index in range(40)]
 # gpt-4o-mini has a price in litellm's table; gpt-4o is the other side of a comparison.
@@ -47,15 +48,20 @@ SCRIPTS: dict = {
     "late": Script(WORDS, first_piece=2.9, gap=0.005),
     "stalling": Script(WORDS, first_piece=0.1, gap=0.005, pauses={10: 2.8}),
     "late-and-stalling": Script(WORDS, first_piece=2.9, gap=0.005, pauses={10: 2.9}),
-    "silent": Script(WORDS, first_piece=0.1, gap=0.005, pauses={10: 45}),
+    "silent": Script(WORDS, first_piece=0.1, gap=0.005, pauses={10: 90}),
+    "left": Script(WORDS, first_piece=0.1, gap=0.005, pauses={10: 60}),
     "cut": Script(WORDS, first_piece=0.1, gap=0.005, ending="cut", ends_after=12),
     "overloaded": Script(ending="http_error", status=503, error_type="overloaded_error"),
     "long": Script([f"w{index} " for index in range(1500)], gap=0.001),
     "quick": Script(WORDS[:6], gap=0),
     "even": Script(WORDS, gap=0.005),
+    # Its name leads litellm to Anthropic's API, which reports what was written to the cache.
+    "claude-sonnet-4-5": Script(WORDS, gap=0.005, usage=Usage(input=90, output=40, cached=30, written=20)),
 }
 
 FAULTY = ("cut", "overloaded", "moody")
+# Late and stalling fourteen times and well from then on: alerts are by model, and must see the same one recover.
+SCRIPTS["weary"] = [*[SCRIPTS["late-and-stalling"]] * 14, SCRIPTS["quick"]]
 # Fails ten times and is well from then on.
 SCRIPTS["moody"] = [*[SCRIPTS["cut"]] * 6, *[SCRIPTS["overloaded"]] * 4, SCRIPTS["quick"]]
 
@@ -133,8 +139,15 @@ class Streams:
                     await asyncio.sleep(pause)
 
     async def cancel(self, model):
-        task = asyncio.create_task(self.read(model))
-        await asyncio.sleep(0.3)
+        """Be cancelled in a read, after the first chunk; the model must not have ended by then."""
+        begun = asyncio.Event()
+
+        async def read():
+            async for _ in await self.open(model):
+                begun.set()
+
+        task = asyncio.create_task(read())
+        await begun.wait()
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
@@ -179,6 +192,30 @@ class Streams:
             for _ in program(question="Why is the sky blue?"):
                 pass
 
+    def agent(self):
+        """Let a model choose tools."""
+        import dspy
+
+        def look_up(place: str) -> str:
+            """Tell the weather of a place."""
+            return f"It rains in {place}."
+
+        with dspy.context(lm=dspy.LM("openai/human", cache=False, max_tokens=60, **self.connection)):
+            dspy.ReAct("question -> answer", tools=[look_up], max_iters=2)(question="Does it rain in Bergen?")
+
+    async def cache(self):
+        """Have a part of the prompt cached, and another one read from there."""
+        stream = await litellm.acompletion(
+            model="anthropic/claude-sonnet-4-5",
+            messages=[{"role": "user", "content": "Say something."}],
+            stream=True,
+            max_tokens=99,
+            api_base=self.connection["api_base"].removesuffix("/v1"),
+            api_key="none",
+        )
+        async for _ in stream:
+            pass
+
     async def several(self, times, use, model, at_once=12):
         for start in range(0, times, at_once):
             await asyncio.gather(*(use(model) for _ in range(min(at_once, times - start))))
@@ -187,15 +224,18 @@ class Streams:
 async def mixed(streams):
     """Everything a dashboard shows; about 25 s."""
     await asyncio.to_thread(streams.fields)
+    report("litellm", {"an entry that a later version has moved"})
     for _ in range(6):
+        await asyncio.to_thread(streams.agent)
         await asyncio.gather(
+            streams.cache(),
             streams.several(4, streams.read, "gpt-4o-mini"),
             streams.several(4, streams.read, "gpt-4o"),
             streams.read("late"),
             streams.read("stalling"),
             streams.read("cut"),
             streams.read("overloaded"),
-            streams.cancel("gpt-4o"),
+            streams.cancel("left"),
             streams.close("gpt-4o-mini"),
             streams.drop("gpt-4o-mini"),
             streams.talk("even"),
@@ -205,19 +245,19 @@ async def mixed(streams):
 
 
 async def silent(streams):
-    """One stream of 45 s of silence."""
-    await streams.read("silent")
+    """Four streams with 90 s of silence at once."""
+    await streams.several(4, streams.read, "silent", 4)
 
 
 async def slow(streams):
     """Late first tokens and long waits in the same streams."""
-    await streams.several(14, streams.read, "late-and-stalling", 14)
+    await streams.several(14, streams.read, "weary", 14)
 
 
 async def failing(streams):
     """Failures and readers who leave."""
     await streams.several(10, streams.read, "moody")
-    await streams.several(14, streams.cancel, "gpt-4o")
+    await streams.several(14, streams.cancel, "left")
 
 
 async def recovered(streams):
@@ -225,8 +265,12 @@ async def recovered(streams):
     await streams.several(300, streams.read, "moody", 20)
 
 
+async def rested(streams):
+    """The model that was late is well again, and outweighs what it was."""
+    await streams.several(400, streams.read, "weary", 20)
+
+
 async def healthy(streams):
-    """Enough to outweigh every fault above."""
     await streams.several(400, streams.read, "quick", 20)
 
 
@@ -241,7 +285,7 @@ async def sampled(streams):
         streams.several(4, streams.read, "late"),
         streams.several(4, streams.read, "stalling"),
         streams.several(4, streams.read, "cut"),
-        streams.several(2, streams.cancel, "gpt-4o"),
+        streams.several(2, streams.cancel, "left"),
         streams.read("silent"),
     )
 
@@ -252,7 +296,8 @@ async def slow_consumer(streams):
 
 
 SCENARIOS = {
-    each.__name__: each for each in (mixed, silent, slow, failing, recovered, healthy, few, sampled, slow_consumer)
+    each.__name__: each
+    for each in (mixed, silent, slow, rested, failing, recovered, healthy, few, sampled, slow_consumer)
 }
 
 

@@ -28,7 +28,7 @@ def test_no_place_keeps_a_function_of_litellms_as_it_was() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=110,
+        timeout=180,
     )
     assert run.returncode == 0, run.stderr
     before, after = json.loads(run.stdout.splitlines()[-1])

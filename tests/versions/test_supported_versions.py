@@ -26,7 +26,7 @@ def spans_of(scenario: str, provider: ScriptedProvider, directory: Path) -> list
         capture_output=True,
         text=True,
         check=False,
-        timeout=110,
+        timeout=180,
     )
     assert run.returncode == 0, run.stderr
     assert "otel-tokenstream failed" not in run.stderr, run.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,7 +32,7 @@ _OPTIONS = (
     "--window-size=1360,1000",
 )
 _DRIVER = "/usr/bin/chromedriver"
-_PATIENCE = 20
+_PATIENCE = 60
 
 
 class Browser:
@@ -49,6 +50,15 @@ class Browser:
     def open(self, viewer: Viewer, fragment: str = "") -> None:
         self.driver.get("about:blank")  # a changed fragment alone would not load the page anew
         self.driver.get(f"{viewer.url}/{fragment}")
+
+    def leave(self) -> None:
+        """Close all tabs but one, and the page in it: it would miss its server, which may stop now."""
+        first, *others = self.driver.window_handles
+        for handle in others:
+            self.driver.switch_to.window(handle)
+            self.driver.close()
+        self.driver.switch_to.window(first)
+        self.driver.get("about:blank")
 
     def close(self) -> None:
         self.driver.quit()
@@ -85,3 +95,21 @@ class Browser:
     def prefer(self, scheme: str) -> None:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+    def resize(self, width: int, height: int) -> None:
+        """The page's own size; headless windows have a least width. Until the page is left."""
+        self.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
+        )
+
+    def violations(self) -> list[str]:
+        """What axe finds wrong with the page for readers who use other means, each with its place."""
+        source = files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+        self.driver.execute_script(source)
+        found = self.driver.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
+        return [
+            f"{each['id']}: {each['help']}: {node['html'][:200]} {node.get('failureSummary', '')[:200]}"
+            for each in found["violations"]
+            for node in each["nodes"][:3]
+        ]

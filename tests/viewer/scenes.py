@@ -179,6 +179,7 @@ def summary_of(stream: Stream) -> dict[str, Any]:
     chunks = stream.chunks
     gaps = sorted(chunk.gap_us for chunk in chunks[1:]) or [0]
     waits = sum(chunk.wait_us for chunk in chunks)
+    opening_us = chunks[0].offset_us - chunks[0].wait_us
     answer = next((chunk.offset_us for chunk in chunks if not chunk.kind), None)
     span_us = max(chunks[-1].offset_us - chunks[0].offset_us, 1)
     merged_chunks = 0 if len(chunks) <= 32 else sum(chunk.count for chunk in merged(chunks) if chunk.count > 1)
@@ -194,7 +195,8 @@ def summary_of(stream: Stream) -> dict[str, Any]:
         signals.GAP_MAX_MS: gaps[-1] // 1000,
         signals.WAIT_TOTAL_MS: waits // 1000,
         signals.WAIT_MAX_MS: max((chunk.wait_us for chunk in chunks[1:]), default=0) // 1000,
-        signals.CONSUMER_TOTAL_MS: (chunks[-1].offset_us - waits) // 1000,
+        signals.OPENING_MS: opening_us // 1000,
+        signals.CONSUMER_TOTAL_MS: (stream.total_us - opening_us - waits) // 1000,
         signals.STALL_COUNT: len(_stalls(stream)),
         signals.STALL_TOTAL_MS: sum(chunk.wait_us for chunk in _stalls(stream)) // 1000,
         signals.USAGE_INPUT_TOKENS: 128,
@@ -248,9 +250,11 @@ class Application:
         return span.get_span_context()
 
     @contextmanager
-    def around(self, name: str, start_ns: int, end_ns: int, **attributes: Any) -> Iterator[None]:
+    def around(
+        self, name: str, start_ns: int, end_ns: int, *, links: Sequence[trace.Link] = (), **attributes: Any
+    ) -> Iterator[None]:
         """A span around what is sent in the block."""
-        span = self.tracer.start_span(name, start_time=start_ns, attributes=attributes)
+        span = self.tracer.start_span(name, start_time=start_ns, attributes=attributes, links=links)
         with trace.use_span(span):
             yield
         span.end(end_ns)

@@ -6,9 +6,9 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from viewer_client import JSON, PROTOBUF, Answer, ask, streams
 
 from otel_tokenstream import signals
+from tests.viewer.viewer_client import JSON, PROTOBUF, Answer, ask, streams
 
 if TYPE_CHECKING:
     from otel_tokenstream.viewer.server import Viewer
@@ -85,7 +85,7 @@ def test_the_own_origin_is_answered(viewer: Viewer) -> None:
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_a_foreign_page_cannot_embed_what_the_viewer_serves(viewer: Viewer, site: str) -> None:
+def test_a_foreign_page_cannot_embed_the_viewers_responses(viewer: Viewer, site: str) -> None:
     """Images and scripts are asked for without Origin; a link from elsewhere may still be followed."""
     assert read(viewer, "/api/streams", Sec_Fetch_Site=site, Sec_Fetch_Mode="no-cors").status == 403
     assert read(viewer, "/page/app.js", Sec_Fetch_Site=site, Sec_Fetch_Mode="no-cors").status == 403
@@ -123,7 +123,8 @@ def test_every_answer_carries_the_policy(viewer: Viewer, path: str) -> None:
             "img-src": "'self' data:",
             "base-uri": "'none'",
             "form-action": "'none'",
-            "frame-ancestors": "'none'",
+            "frame-ancestors": "'self'",
+            "frame-src": "'self'",
         }
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["Referrer-Policy"] == "no-referrer"

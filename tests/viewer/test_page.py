@@ -5,18 +5,18 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from scenes import Application, Stream, events_of, ids, new_context, paced, summary_of
 from selenium.webdriver.common.keys import Keys
 
 from otel_tokenstream import signals
+from tests.viewer.scenes import Application, Stream, events_of, ids, new_context, paced, summary_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from browser import Browser
     from opentelemetry.trace import SpanContext
 
     from otel_tokenstream.viewer.server import Viewer
+    from tests.viewer.browser import Browser
 
 ROWS = ".streams tbody tr"
 
@@ -56,7 +56,7 @@ def test_the_list_grows_without_a_reload(
     assert browser.run("return window.theSameDocument")
 
 
-def test_a_row_shows_what_was_measured(
+def test_a_row_shows_the_measured_figures(
     viewer: Viewer, application: Callable[..., Application], browser: Browser
 ) -> None:
     """Times in fitting units, fields by name, and a bar for provider against consumer."""
@@ -68,12 +68,13 @@ def test_a_row_shows_what_was_measured(
     summary = summary_of(stream)
     assert cells[1:4] == ["shop", "chat gpt-4o-mini", "completed"]
     assert cells[4] == "1.34 s"
-    assert cells[5] == f"{summary[signals.GAP_P50_MS]} ms"
+    assert cells[6] == f"{summary[signals.GAP_P50_MS]} ms"
     assert cells[7:9] == ["3.21 s", "1"]
     assert cells[11] == "28"
     assert browser.texts(".chip") == ["reasoning", "answer"]
     assert re.fullmatch(
-        r"provider 5\.\d\d s \(100 %\), consumer 3 ms \(0 %\)", browser.one(".shares").get_attribute("aria-label") or ""
+        r"opening 3 ms \(0 %\), provider 5\.\d\d s \(100 %\), consumer 2 ms \(0 %\)",
+        browser.one(".shares").get_attribute("aria-label") or "",
     )
 
 
@@ -107,7 +108,9 @@ def test_the_picture_has_growth_gaps_stalls_and_milestones(
     browser.until_drawn()
     assert len(browser.all(".picture .xy .scatterlayer .trace .js-line")) == 2
     assert len(browser.all(".picture .xy2 .scatterlayer .points path")) == 19
-    assert len(browser.all(".picture .barlayer .point")) == 20 + 19, "waits, and consumer times between them"
+    assert len(browser.all(".picture .barlayer .point")) == 1 + 20 + 19 + 1, (
+        "opening, waits, and consumer times between and after"
+    )
     labels = browser.texts(".picture .annotation-text, .picture .shape-label text")
     assert any(text.startswith("stall 2.50 s") for text in labels)
     assert any("first token" in text and "400 ms" in text for text in labels)
@@ -294,10 +297,10 @@ def test_nothing_is_loaded_from_elsewhere(
     assert [address for address in loaded if not address.startswith(viewer.url)] == []
 
 
-def test_a_stream_that_is_gone_is_explained(viewer: Viewer, started_browser: Browser) -> None:
+def test_a_stream_that_is_gone_is_explained(viewer: Viewer, open_browser: Browser) -> None:
     """A deep link may outlive the retention."""
-    started_browser.open(viewer, link(new_context()))
-    assert "retention" in started_browser.one("[role=alert]").text
+    open_browser.open(viewer, link(new_context()))
+    assert "retention" in open_browser.one("[role=alert]").text
 
 
 @pytest.mark.parametrize(
@@ -310,13 +313,13 @@ def test_a_stream_that_is_gone_is_explained(viewer: Viewer, started_browser: Bro
         "document.body.append(Object.assign(new Image(), {src: 'http://127.0.0.1:9/x.png'}))",
     ],
 )
-def test_the_policy_is_in_force(viewer: Viewer, started_browser: Browser, attempt: str) -> None:
+def test_the_policy_is_in_force(viewer: Viewer, open_browser: Browser, attempt: str) -> None:
     """What the page never does is refused and reported: the empty console of the other tests means something."""
-    started_browser.open(viewer)
-    started_browser.one(".instructions")
-    started_browser.console()
-    started_browser.run(attempt)
-    started_browser.until(
-        lambda: any("Content Security Policy" in message for message in started_browser.console()), "no violation"
+    open_browser.open(viewer)
+    open_browser.one(".instructions")
+    open_browser.console()
+    open_browser.run(attempt)
+    open_browser.until(
+        lambda: any("Content Security Policy" in message for message in open_browser.console()), "no violation"
     )
-    assert started_browser.run("return window.ran ?? null") is None
+    assert open_browser.run("return window.ran ?? null") is None

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from google.protobuf import json_format
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTracePartialSuccess,
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from scenes import Application, Stream, events_of, ids, new_context, paced, summary_of
-from viewer_client import JSON, PROTOBUF, detail, get, post, streams
 
 from otel_tokenstream import signals
 from otel_tokenstream.viewer.otlp import MAX_REQUEST_BYTES
+from tests.viewer.scenes import Application, Stream, events_of, ids, new_context, paced, summary_of
+from tests.viewer.viewer_client import JSON, PROTOBUF, ask, detail, get, post, streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +77,7 @@ def test_a_span_is_shown_as_it_was_sent(
         "gap_p50_ms": signals.GAP_P50_MS,
         "gap_p95_ms": signals.GAP_P95_MS,
         "gap_max_ms": signals.GAP_MAX_MS,
+        "opening_ms": signals.OPENING_MS,
         "wait_total_ms": signals.WAIT_TOTAL_MS,
         "wait_max_ms": signals.WAIT_MAX_MS,
         "consumer_total_ms": signals.CONSUMER_TOTAL_MS,
@@ -140,6 +143,15 @@ JSON_SPAN = {
     "status": {"code": 2, "message": "gone"},
     "aFieldOfTheFuture": {"ignored": True},
 }
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A field of protobuf with a length."""
+    length, size = b"", len(content)
+    while size > 127:
+        length += bytes([size & 127 | 128])
+        size >>= 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content
 
 
 def trace_json(span: dict[str, Any]) -> bytes:
@@ -223,6 +235,26 @@ MALFORMED = {
     "bad type": (trace_json({**JSON_SPAN, "name": {}}), JSON),
     "bad number": (trace_json({**JSON_SPAN, "startTimeUnixNano": "-1"}), JSON),
     "lone surrogate": (b'{"resourceSpans": [{"schemaUrl": "\\ud800"}]}', JSON),
+    "lone surrogate in a name": (b'{"\\ud800": 1}', JSON),
+    "lone surrogate in an inner name": (b'{"resourceSpans": [{"\\udfff": [{}]}]}', JSON),
+    "lone surrogate in an attribute's key": (
+        trace_json({**JSON_SPAN, "attributes": [{"key": "\ud800", "value": {"intValue": 1}}]}),
+        JSON,
+    ),
+    "lone surrogate in an attribute's value": (
+        trace_json({**JSON_SPAN, "attributes": [{"key": "k", "value": {"stringValue": "a\udc00"}}]}),
+        JSON,
+    ),
+    "lone surrogate in an id": (trace_json({**JSON_SPAN, "traceId": "\ud800"}), JSON),
+    "infinite integer": (trace_json({**JSON_SPAN, "kind": float("inf")}), JSON),
+    "integer too large": (trace_json({**JSON_SPAN, "attributes": [attribute("k", intValue=str(2**63))]}), JSON),
+    "bytes behind gzip": (gzip.compress(b"") + b"more", {**PROTOBUF, "Content-Encoding": "gzip"}),
+    "zlib behind gzip": (gzip.compress(b"") + zlib.compress(b""), {**PROTOBUF, "Content-Encoding": "gzip"}),
+    "bytes behind zlib": (zlib.compress(b"") + b"\0", {**PROTOBUF, "Content-Encoding": "deflate"}),
+    "cut second member": (gzip.compress(b"") + gzip.compress(b"x")[:-4], {**PROTOBUF, "Content-Encoding": "gzip"}),
+    "members without end": (gzip.compress(b"") * 10_000, {**PROTOBUF, "Content-Encoding": "gzip"}),
+    "length beyond the end": (b"\x0a\xff\xff\xff\x07" + bytes(3 * 2**20), PROTOBUF),
+    "cut at the end of a large one": (field(2, bytes(1000)) * 3000 + b"\x0a", PROTOBUF),
 }
 
 
@@ -241,15 +273,140 @@ def test_a_malformed_request_is_refused_with_a_status(viewer: Viewer, what: str)
     assert post(viewer, "/v1/traces", trace_json(JSON_SPAN), JSON).status == 200
 
 
+def test_all_members_of_gzip_are_read(viewer: Viewer) -> None:
+    """A body that was compressed in parts is one body."""
+    body = trace_json(JSON_SPAN)
+    parts = b"".join(gzip.compress(part) for part in (body[:100], b"", body[100:]))
+    assert post(viewer, "/v1/traces", parts, {**JSON, "Content-Encoding": "gzip"}).json() == {}
+    assert len(streams(viewer)) == 1
+
+
+NO_OFFSETS = {
+    "largest integer": {"intValue": str(2**63 - 1)},
+    "smallest integer": {"intValue": str(-(2**63))},
+    "negative": {"intValue": "-1"},
+    "2**62": {"intValue": str(2**62)},
+    "2**63": {"doubleValue": 2.0**63},
+    "-2**63": {"doubleValue": -(2.0**63)},
+    "1e300": {"doubleValue": 1e300},
+    "largest double": {"doubleValue": 1.7976931348623157e308},
+    "infinite": {"doubleValue": "Infinity"},
+    "nan": {"doubleValue": "NaN"},
+}
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+@pytest.mark.parametrize("what", NO_OFFSETS)
+def test_a_record_that_has_no_place_is_rejected_alone(viewer: Viewer, what: str, protocol: str) -> None:
+    """A success with a count: its sender must not send it again, and the others of the request are kept."""
+
+    request = ExportLogsServiceRequest()
+    records = request.resource_logs.add().scope_logs.add().log_records
+    for number, offset in enumerate(({"intValue": "5"}, NO_OFFSETS[what], {"intValue": str(2**50)}), 1):
+        attributes = [attribute(signals.AT_OFFSET_US, **offset)]
+        of_record = {"timeUnixNano": str(START_NS), "eventName": signals.TOKEN_EVENT, "attributes": attributes}
+        json_format.ParseDict(of_record, records.add())
+        records[-1].trace_id, records[-1].span_id = bytes.fromhex(TRACE_ID), number.to_bytes(8, "big")
+    body = request.SerializeToString()
+    if protocol == "http":
+        told = post(viewer, "/v1/logs", body)
+        assert told.status == 200
+        answer = told.body
+    else:
+        with grpc.insecure_channel(f"127.0.0.1:{viewer.grpc_port}") as channel:
+            answer = channel.unary_unary("/opentelemetry.proto.collector.logs.v1.LogsService/Export")(body, timeout=60)
+    success = ExportLogsServiceResponse.FromString(answer).partial_success
+    assert (success.rejected_log_records, signals.AT_OFFSET_US in success.error_message) == (1, True)
+    assert sorted(stream["span_id"] for stream in streams(viewer)) == [f"{1:016x}", f"{3:016x}"]
+
+
+ODD_NUMBERS: list[dict[str, Any]] = [
+    {"doubleValue": 1.7976931348623157e308},
+    {"doubleValue": -1.7976931348623157e308},
+    {"doubleValue": 1e300},
+    {"doubleValue": 5e-324},
+    {"doubleValue": 2.0**63},
+    {"doubleValue": "NaN"},
+    {"doubleValue": "Infinity"},
+    {"doubleValue": "-Infinity"},
+    {"intValue": str(2**63 - 1)},
+    {"intValue": str(-(2**63))},
+    {"intValue": "-1"},
+    {"boolValue": True},
+    {"stringValue": "7"},
+    {"stringValue": "1e999"},
+    {"arrayValue": {"values": [{"intValue": "1"}, {"doubleValue": 1e308}]}},
+    {"kvlistValue": {"values": [{"key": "k", "value": {"doubleValue": 1e308}}]}},
+    {},
+]
+
+
+def odd_span(number: int, value: dict[str, Any]) -> dict[str, Any]:
+    """One with the value in every attribute that should be a number, of the span and of its events."""
+    of_events = [{"key": name, "value": value} for name in signals.EVENT_ATTRIBUTES]
+    of_span = [{"key": name, "value": value} for name in signals.SPAN_ATTRIBUTES if name != signals.REQUEST_MODEL]
+    events = [{"name": name, "timeUnixNano": str(START_NS), "attributes": of_events} for name in sorted(signals.EVENTS)]
+    return {**JSON_SPAN, "spanId": f"{number:016x}", "attributes": of_span, "events": events}
+
+
+def odd_record(number: int, place: int, name: str, value: dict[str, Any]) -> dict[str, Any]:
+    """One whose offset alone is as it should be."""
+    others = [{"key": name, "value": value} for name in signals.EVENT_ATTRIBUTES if name != signals.AT_OFFSET_US]
+    return {
+        "traceId": TRACE_ID,
+        "spanId": f"{number:016x}",
+        "timeUnixNano": str(START_NS),
+        "eventName": name,
+        "attributes": [attribute(signals.AT_OFFSET_US, intValue=str(place)), *others],
+    }
+
+
+def test_no_number_takes_a_page_down(viewer: Viewer) -> None:
+    """Whatever stands where a number is due, on spans, span events, log records and metrics."""
+    names = sorted(signals.EVENTS)
+    odd = list(enumerate(ODD_NUMBERS * 22, 1))
+    spans = [odd_span(number, value) for number, value in odd]
+    records = [
+        odd_record(number + 10_000, place, name, value)
+        for number, value in odd[: len(ODD_NUMBERS)]
+        for place, name in enumerate(names * 2)
+    ]
+    points = [
+        {
+            "timeUnixNano": str(START_NS),
+            "attributes": [attribute("n", intValue=number)],
+            "asDouble": value["doubleValue"],
+        }
+        for number, value in odd
+        if "doubleValue" in value
+    ]
+    metrics = [{"name": name, "gauge": {"dataPoints": points}} for name in (signals.STREAM_ACTIVE, "other")]
+    for path, body in (
+        ("/v1/traces", {"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}),
+        ("/v1/logs", {"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]}),
+        ("/v1/metrics", {"resourceMetrics": [{"scopeMetrics": [{"metrics": metrics}]}]}),
+    ):
+        answer = post(viewer, path, json.dumps(body).encode(), JSON)
+        assert (answer.status, answer.json()) == (200, {})
+    shown: list[Any] = [streams(viewer), get(viewer, "/api/metrics")]
+    assert len(shown[0]) == 22 * sum(bool(value) for value in ODD_NUMBERS) + len(ODD_NUMBERS)
+    for number in [number for number, value in odd[: len(ODD_NUMBERS)] if value]:
+        shown += [detail(viewer, (TRACE_ID, f"{each:016x}")) for each in (number, number + 10_000)]
+    for query in ("by=model,field", "compare=outcome%3Dtrue&compare=outcome%3D7"):
+        shown.append(get(viewer, f"/api/report?{query}"))
+        assert ask(viewer, f"/report?{query}").status == 200
+    json.dumps(shown, allow_nan=False)
+
+
 def test_malformed_grpc_requests_are_the_senders_fault(viewer: Viewer) -> None:
     """INVALID_ARGUMENT, which an exporter does not try again, for each service."""
     with grpc.insecure_channel(f"127.0.0.1:{viewer.grpc_port}") as channel:
         for service in ("trace.v1.TraceService", "metrics.v1.MetricsService", "logs.v1.LogsService"):
             export = channel.unary_unary(f"/opentelemetry.proto.collector.{service}/Export")
             with pytest.raises(grpc.RpcError) as refusal:
-                export(b"\xff\xff\xff\xff", timeout=10)
+                export(b"\xff\xff\xff\xff", timeout=60)
             assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-            assert export(b"", timeout=10) == b""
+            assert export(b"", timeout=60) == b""
 
 
 def test_spans_with_invalid_ids_are_rejected_alone(viewer: Viewer) -> None:
@@ -310,7 +467,7 @@ def test_grpc_requests_above_the_limit_are_refused(viewer: Viewer) -> None:
         export = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
         for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
             with pytest.raises(grpc.RpcError) as refusal:
-                export(bytes(MAX_REQUEST_BYTES + 1), timeout=20, compression=compression)
+                export(bytes(MAX_REQUEST_BYTES + 1), timeout=60, compression=compression)
             assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 

@@ -29,7 +29,7 @@ class Answer:
 def ask(
     viewer: Viewer, path: str, method: str = "GET", body: bytes | None = None, headers: Mapping[str, str] | None = None
 ) -> Answer:
-    connection = http.client.HTTPConnection("127.0.0.1", viewer.http_port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", viewer.http_port, timeout=60)
     try:
         connection.request(method, path, body, dict(headers or {}))
         response = connection.getresponse()

@@ -1,4 +1,4 @@
-"""Where recorded spans are read from."""
+"""Sources of recorded spans."""
 
 from __future__ import annotations
 

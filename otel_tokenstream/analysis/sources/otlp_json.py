@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from otel_tokenstream.analysis.stream import Event
 
 
+_LAST_NS = 2**63 - 1
+"""In the year 2262; OTLP's times go further than Python's."""
+
+
 class NotOtlpError(ValueError):
     """The document is JSON, but not of OTLP."""
 
@@ -54,12 +58,16 @@ def _span(span: Attributes, resource: Attributes) -> Span:
         _id(span, "traceId"),
         _id(span, "spanId"),
         _id(span, "parentSpanId"),
-        int(span.get("startTimeUnixNano", 0)),
-        int(span.get("endTimeUnixNano", 0)),
+        _time_ns(span, "startTimeUnixNano"),
+        _time_ns(span, "endTimeUnixNano"),
         _attributes(span.get("attributes", ())),
         list(_events(span.get("events", ()))),
         resource,
     )
+
+
+def _time_ns(span: Attributes, name: str) -> int:
+    return min(max(int(span.get(name, 0)), 0), _LAST_NS)
 
 
 def _events(events: Iterable[Attributes]) -> Iterator[Event]:

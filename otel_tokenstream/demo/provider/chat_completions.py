@@ -143,6 +143,8 @@ def _delta(piece: Piece) -> dict[str, Any]:
             call: dict[str, Any] = {"function": {"arguments": piece.text}}
             if piece.tool_name:
                 call = _call(*ToolCall(piece.tool_id, piece.tool_name, piece.text))
+            elif piece.tool_id:
+                call = {"id": piece.tool_id, "type": "function", **call}
             return {"tool_calls": [{**call, "index": piece.tool_index}]}
     return {"content": piece.text}
 

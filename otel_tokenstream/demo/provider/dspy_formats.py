@@ -30,7 +30,7 @@ _THOUGHTS = ("reasoning", "rationale", "thought", "plan", "critique")
 
 @dataclass(frozen=True)
 class Program:
-    """What a prompt of DSPy asks for. ``fields`` maps output fields to their annotations."""
+    """The output that a prompt of DSPy requests. ``fields`` maps output fields to their annotations."""
 
     format: Format
     fields: dict[str, str]

@@ -31,7 +31,7 @@ class Exchange:
     headers_ns: int | None = None
     sent_ns: array[int] = field(default_factory=lambda: array("q"))
     kinds: list[str] = field(default_factory=list)
-    """What each frame was: a kind of piece, or finish, usage, error, done; body for a plain answer."""
+    """The type of each frame: a kind of piece, or finish, usage, error, done; body for a plain answer."""
     ended: str = "open"
     """open, finished, failed (an HTTP error), cut, or disconnected: the client went first."""
     ended_ns: int | None = None
@@ -90,7 +90,7 @@ class ExchangeLog:
         with self._changed:
             return list(self._exchanges)
 
-    def settled(self, count: int = 1, within: float = 5.0) -> list[Exchange]:
+    def settled(self, count: int = 1, within: float = 60.0) -> list[Exchange]:
         """Wait until at least ``count`` requests came and none is open; TimeoutError after ``within`` seconds."""
 
         def done() -> bool:

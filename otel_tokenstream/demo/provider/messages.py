@@ -94,9 +94,9 @@ class Message(Reply):
 def _of_prompt(counts: Counts) -> dict[str, int]:
     """Anthropic counts cached tokens apart from the others."""
     return {
-        "input_tokens": counts.prompt - counts.cached,
+        "input_tokens": counts.prompt - counts.cached - counts.written,
         "cache_read_input_tokens": counts.cached,
-        "cache_creation_input_tokens": 0,
+        "cache_creation_input_tokens": counts.written,
     }
 
 

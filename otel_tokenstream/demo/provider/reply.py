@@ -1,4 +1,4 @@
-"""What an answer has in every wire format: its pieces, why it ends, what it is said to have used."""
+"""An answer in any wire format: its pieces, finish reason and usage."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ class Frame(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Tokens to report. Parts of the prompt are ``cached`` or ``heard``, of the output ``reasoning`` or ``spoken``."""
+    """Tokens to report.
+
+    Parts of the prompt are ``cached``, ``written`` or ``heard``, of the output ``reasoning`` or ``spoken``.
+    """
 
     prompt: int
     cached: int
@@ -36,6 +39,7 @@ class Counts(NamedTuple):
     reasoning: int
     heard: int
     spoken: int
+    written: int = 0
 
 
 class ToolCall(NamedTuple):
@@ -92,7 +96,7 @@ class Reply(ABC):
 
     @abstractmethod
     def opening(self) -> list[Frame]:
-        """What comes just before the first piece."""
+        """Frames just before the first piece."""
 
     @abstractmethod
     def frames(self, index: int) -> Iterator[Frame]:
@@ -100,7 +104,7 @@ class Reply(ABC):
 
     @abstractmethod
     def closing(self) -> list[Frame]:
-        """What comes with the ending, if the body ends properly."""
+        """Frames of the ending, if the body ends properly."""
 
     @abstractmethod
     def body(self) -> bytes:
@@ -126,7 +130,7 @@ class Reply(ABC):
         return ending if ending in _FINISH_REASONS else None
 
     def texts(self, choice: int = 0) -> dict[str, str]:
-        """What a choice says in all, by kind of piece."""
+        """Return the whole text of a choice by kind of piece."""
         texts = {"text": "", "reasoning": "", "refusal": ""}
         for index in range(len(self.pieces)):
             piece = self.piece(index)
@@ -155,4 +159,4 @@ class Reply(ABC):
         if prompt is None:
             prompt = sum(len(token_like(text_of(message))) for message in self.messages)
         reasoning = kinds.count("reasoning") if usage.reasoning is None else usage.reasoning
-        return Counts(prompt, usage.cached, output, reasoning, usage.audio_input, usage.audio_output)
+        return Counts(prompt, usage.cached, output, reasoning, usage.audio_input, usage.audio_output, usage.written)

@@ -1,4 +1,4 @@
-"""What a scripted answer consists of and when each part of it is sent."""
+"""Scripts of answers: their parts and the times at which these are sent."""
 
 from __future__ import annotations
 
@@ -76,6 +76,8 @@ class Usage:
     input: int | None = None
     output: int | None = None
     cached: int = 0
+    written: int = 0
+    """To the cache; only Anthropic's API reports it."""
     reasoning: int | None = None
     audio_input: int = 0
     audio_output: int = 0

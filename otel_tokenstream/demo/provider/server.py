@@ -59,7 +59,7 @@ class ScriptedProvider:
 
     @property
     def base_url(self) -> str:
-        """What an OpenAI client takes as its base URL."""
+        """Base URL for an OpenAI client."""
         return f"{self.address}/v1"
 
     def reset(self) -> None:
@@ -117,6 +117,10 @@ class ScriptedProvider:
             web.post("/v1/completions", partial(self.answer, TextCompletion)),
             web.post("/v1/responses", partial(self.answer, Response)),
             web.post("/v1/messages", partial(self.answer, Message)),
+            # Azure's path says the model, and so does its body.
+            web.post("/openai/deployments/{model}/chat/completions", partial(self.answer, ChatCompletion)),
+            web.post("/openai/deployments/{model}/completions", partial(self.answer, TextCompletion)),
+            web.post("/openai/responses", partial(self.answer, Response)),
             web.post("/v1/models/{model}:{method}", self._generate_content),
             web.get("/v1/models", self._models),
             web.get("/log", self._show_log),

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from otel_tokenstream.patches.dspy import adapters, litellm_calls, lm15, modules, retrievers, runs, threads, tools
+from otel_tokenstream.patches.dspy import adapters, litellm_calls, lm15, modules, optimizers, retrievers, threads, tools
 from otel_tokenstream.patches.table import PatchTable
 
 if TYPE_CHECKING:
-    from otel_tokenstream.core.telemetry import Telemetry
+    from otel_tokenstream.core.emit.telemetry import Telemetry
 
 
 def table(telemetry: Telemetry) -> PatchTable:
@@ -26,5 +26,5 @@ def table(telemetry: Telemetry) -> PatchTable:
         *litellm_calls.patches(telemetry),
     ]
     if not telemetry.settings.dspy_optimizers:
-        patches += runs.patches()
-    return PatchTable(patches)
+        patches += optimizers.patches()
+    return PatchTable(patches, "dspy")

@@ -6,8 +6,9 @@ import sys
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from otel_tokenstream.core.guard import guarded
+from otel_tokenstream.core.runtime.guard import guarded
 from otel_tokenstream.fields.expected import expecting
+from otel_tokenstream.patches.seams import PublicEntry
 from otel_tokenstream.patches.table import Patch
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def patches() -> Iterator[Patch]:
-    yield Patch("dspy.adapters.base", "Adapter.__call__", _call)
-    yield Patch("dspy.adapters.base", "Adapter.acall", _acall)
+    yield Patch("dspy.adapters.base", "Adapter.__call__", _call, entries=(PublicEntry("dspy.Adapter"),))
+    yield Patch("dspy.adapters.base", "Adapter.acall", _acall, entries=(PublicEntry("dspy.Adapter.acall"),))
 
 
 def _call(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,28 +8,32 @@ together again, is asked for plainly.
 from __future__ import annotations
 
 import sys
-from functools import wraps
+from functools import partial, wraps
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from otel_tokenstream.core.guard import guarded
+from otel_tokenstream.core.call.stream_proxy import is_mock, original_of
+from otel_tokenstream.core.runtime.guard import guarded
 from otel_tokenstream.fields.expected import telling_only
-from otel_tokenstream.patches.dspy.forcing import told_fields
-from otel_tokenstream.patches.litellm import chat
-from otel_tokenstream.patches.litellm.calls import acalling, calling
+from otel_tokenstream.patches.dspy.optimizers import fields_to_stream
+from otel_tokenstream.patches.litellm.apis import chat
+from otel_tokenstream.patches.litellm.hooks.calls import acalling, calling
+from otel_tokenstream.patches.seams import PublicEntry
 from otel_tokenstream.patches.table import Patch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from otel_tokenstream.core.telemetry import Telemetry
+    from otel_tokenstream.core.emit.telemetry import Telemetry
 
 _MODULE = "dspy.clients.lm"
 _ONLY_WHOLE = ("logprobs", "top_logprobs", "modalities", "audio", "stream", "mock_response")
 
 
 def patches(telemetry: Telemetry) -> Iterator[Patch]:
-    yield Patch(_MODULE, "litellm_completion", lambda original: _completion(telemetry, original), optional=True)
-    yield Patch(_MODULE, "alitellm_completion", lambda original: _acompletion(telemetry, original), optional=True)
+    for name, wrap in (("litellm_completion", _completion), ("alitellm_completion", _acompletion)):
+        entry = PublicEntry(f"stream_fields with {name}")
+        yield Patch(_MODULE, name, partial(wrap, telemetry), optional=True, entries=(entry,))
 
 
 def _completion(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,10 +50,10 @@ def _completion(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[
 
             # Where litellm is instrumented too, its own patch finds that this call is one already.
             with telling_only(told):
-                return calling(telemetry, chat.ENTRY, ask)(**_as_stream(request))
+                return calling(telemetry, chat.ENDPOINT, ask)(**_as_stream(request))
 
         def once(stream: Any) -> Any:
-            return _answer(list(stream), stream, request)
+            return stream if _is_whole(stream) else _answer(list(stream), stream, request)
 
         stream = opened(retries)
         try:
@@ -75,9 +79,11 @@ def _acompletion(telemetry: Telemetry, original: Callable[..., Any]) -> Callable
                 return await original(**{**kwargs, "request": request, "num_retries": retries})
 
             with telling_only(told):
-                return await acalling(telemetry, chat.ENTRY, ask)(**_as_stream(request))
+                return await acalling(telemetry, chat.ENDPOINT, ask)(**_as_stream(request))
 
         async def once(stream: Any) -> Any:
+            if _is_whole(stream):
+                return stream
             return _answer([chunk async for chunk in stream], stream, request)
 
         async def again(**_: Any) -> Any:
@@ -95,7 +101,7 @@ def _acompletion(telemetry: Telemetry, original: Callable[..., Any]) -> Callable
 
 
 def _told(telemetry: Telemetry, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> frozenset[str] | None:
-    return told_fields(telemetry) if not args and _can_stream(kwargs.get("request")) else None
+    return fields_to_stream(telemetry) if not args and _can_stream(kwargs.get("request")) else None
 
 
 @guarded
@@ -104,6 +110,7 @@ def _can_stream(request: Any) -> bool:
         return False
     if sys.modules["dspy"].settings.send_stream is not None:  # streamify has it streamed already
         return False
+    import_module("litellm")  # as the call does a moment later: DSPy 3.3 puts it off until then
     return not any(request.get(option) for option in _ONLY_WHOLE)
 
 
@@ -113,18 +120,25 @@ def _as_stream(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _retrying(retries: int) -> dict[str, Any]:
-    """What litellm does when a plain call fails: the stream broke off after it had begun."""
+    """Fail as a plain call of litellm does: the stream broke off after it had begun."""
     return {"num_retries": retries, "retry_strategy": "exponential_backoff_retry"}
 
 
+def _is_whole(stream: Any) -> bool:
+    """Return whether a test put the plain answer there, which is no stream."""
+    return is_mock(stream) and original_of(stream) is stream
+
+
 def _answer(chunks: list[Any], stream: Any, request: Mapping[str, Any]) -> Any:
-    """Put the plain answer together.
+    """Put the plain answer together; one that a test put there is the answer.
 
     Raises:
         APIConnectionError: the stream broke off. Some versions of litellm end a stream as if it were
             complete when its connection is lost, and invent the finish reason.
 
     """
+    if is_mock(stream):
+        return original_of(stream)
     litellm = _litellm()
     answer = litellm.stream_chunk_builder(chunks, messages=request.get("messages"))
     if answer is None or getattr(stream, "received_finish_reason", "") is None:

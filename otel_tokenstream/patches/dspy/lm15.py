@@ -8,26 +8,27 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
-from otel_tokenstream.core import streams
-from otel_tokenstream.core.generation import COMPLETED, Generation, Request, Usage
-from otel_tokenstream.core.guard import fault, guarded
-from otel_tokenstream.core.ownership import Owning, owner
-from otel_tokenstream.core.timeline import AUDIO, EMPTY, REASONING
-from otel_tokenstream.fields.expected import expected_parser, telling_only
+from otel_tokenstream.core.call.nesting import CallScope, current_call
+from otel_tokenstream.core.call.request import Request, Usage
+from otel_tokenstream.core.call.timeline import EMPTY, REASONING
+from otel_tokenstream.core.runtime.guard import guarded
+from otel_tokenstream.fields.expected import telling_only
+from otel_tokenstream.patches.content_kinds import kind_of
 from otel_tokenstream.patches.dspy import opening_usage
-from otel_tokenstream.patches.dspy.forcing import told_fields
-from otel_tokenstream.patches.openai_shape import count, parameters, provider_name, server
+from otel_tokenstream.patches.dspy.optimizers import fields_to_stream
+from otel_tokenstream.patches.lifecycle import begin, hand_over
+from otel_tokenstream.patches.openai_shape import count, parameters, provider_name, server, with_reasoning
+from otel_tokenstream.patches.seams import PublicEntry
 from otel_tokenstream.patches.table import Patch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from otel_tokenstream.core.telemetry import Telemetry
-
-_parser = guarded(expected_parser)  # the call goes on, and is recorded, without its fields
+    from otel_tokenstream.core.call.model_call import ModelCall
+    from otel_tokenstream.core.emit.telemetry import Telemetry
 
 _MODULE = "dspy.clients.engines.lm15_engine"
 
@@ -39,11 +40,15 @@ _PROVIDERS = {
     "xai-chat": "xai",
     "moonshotai": "moonshot_ai",
 }
+# Deltas that are about content, and text of no length.
+_NO_CONTENT = ("text", "citation", "continuation")
+_REASONING_APART = ("gcp.gemini", "gcp.vertex_ai", "x_ai")
 
 
 def patches(telemetry: Telemetry) -> list[Patch]:
     def patch(attribute: str, wrap: Callable[[Telemetry, Any], Any]) -> Patch:
-        return Patch(_MODULE, attribute, lambda original: wrap(telemetry, original), optional=True)
+        entry = PublicEntry(f"dspy.LM by {attribute}", (3, 4))
+        return Patch(_MODULE, attribute, partial(wrap, telemetry), optional=True, entries=(entry,))
 
     return [
         patch("LM15Engine.stream", _stream),
@@ -59,10 +64,8 @@ def _stream(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[...,
     @wraps(original)
     def stream(self: Any, request: Any) -> Any:
         events = original.__get__(self)(request)
-        call = _start(telemetry, self, request, streamed=True)
-        if call is None:
-            return events
-        return _handed_over(call, events, streamed=True)
+        with begin(telemetry, partial(_request, self, request, streamed=True), fields=True) as call:
+            return events if call is None else hand_over(call, events, _Reader, None)
 
     return stream
 
@@ -74,19 +77,15 @@ def _complete(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..
         if told is not None:
             with telling_only(told):
                 events = self.stream(request)
-            with opening_usage.noting() as opening:
+            with opening_usage.capture_opening_usage() as opening:
                 response = _lm15("result").materialize_response(events, request)
             return _as_plain(response, opening) or response
-        call = _start(telemetry, self, request, streamed=False)
-        if call is None:
-            return original.__get__(self)(request)
-        try:
-            with Owning(call):
+        with begin(telemetry, partial(_request, self, request, streamed=False)) as call:
+            if call is None:
+                return original.__get__(self)(request)
+            with CallScope(call):
                 response = original.__get__(self)(request)
-        except BaseException as error:
-            call.end(streams.outcome_of(error), error)
-            raise
-        return _handed_over(call, response, streamed=False)
+            return hand_over(call, response, None, _read_response)
 
     return complete
 
@@ -98,51 +97,39 @@ def _acomplete(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[.
         if told is not None:
             with telling_only(told):
                 events = self.stream(request)
-            with opening_usage.noting() as opening:
+            with opening_usage.capture_opening_usage() as opening:
                 response = await _lm15("result").amaterialize_response(events, request)
             return _as_plain(response, opening) or response
-        call = _start(telemetry, self, request, streamed=False)
-        if call is None:
-            return await original.__get__(self)(request)
-        try:
-            with Owning(call):
+        with begin(telemetry, partial(_request, self, request, streamed=False)) as call:
+            if call is None:
+                return await original.__get__(self)(request)
+            with CallScope(call):
                 response = await original.__get__(self)(request)
-        except BaseException as error:
-            call.end(streams.outcome_of(error), error)
-            raise
-        return _handed_over(call, response, streamed=False)
+            return hand_over(call, response, None, _read_response)
 
     return complete
 
 
-@guarded
-def _start(telemetry: Telemetry, engine: Any, request: Any, *, streamed: bool) -> Generation | None:
-    if owner() is not None:
-        return None
+def _request(engine: Any, request: Any, *, streamed: bool) -> Request:
     provider, model, base = _route(engine, request.model)
     host, port = server(base)
-    call = telemetry.start(
-        Request(
-            operation="chat",
-            provider=provider_name(_PROVIDERS.get(provider, provider)),
-            model=model,
-            stream=streamed,
-            server_address=host,
-            server_port=port,
-            parameters=_parameters(request.config),
-            messages=request.messages,
-            system=request.system,
-            tools=request.tools,
-        )
+    return Request(
+        operation="chat",
+        provider=provider_name(_PROVIDERS.get(provider, provider)),
+        model=model,
+        stream=streamed,
+        server_address=host,
+        server_port=port,
+        parameters=_parameters(request.config),
+        messages=request.messages,
+        system=request.system,
+        tools=request.tools,
     )
-    if call is not None and streamed and telemetry.settings.fields:
-        call.parser = _parser()
-    return call
 
 
 def _told(telemetry: Telemetry, engine: Any, request: Any) -> frozenset[str] | None:
     """Return the fields whose tokens a plain call is to tell of, where it can be made as a stream."""
-    told = None if owner() is not None else told_fields(telemetry)
+    told = None if current_call() is not None else fields_to_stream(telemetry)
     return told if told is not None and _can_stream(engine, request) else None
 
 
@@ -197,21 +184,7 @@ def _parameters(config: Any) -> dict[str, Any]:
     return parameters(options)
 
 
-def _handed_over(call: Generation, result: Any, *, streamed: bool) -> Any:
-    """Give the caller its result: a stream inside a proxy, a response as it is."""
-    call.asked = 0
-    try:
-        if streamed:
-            return streams.proxy(result, call, _Reader(call) if call.observed else None)
-        if call.observed:
-            _read_response(call, result)
-    except Exception as problem:  # noqa: BLE001  # ours, not the user's
-        fault("DSPy's result", problem)
-    call.end(COMPLETED)
-    return result
-
-
-def _read_response(call: Generation, response: Any) -> None:
+def _read_response(call: ModelCall, response: Any) -> None:
     call.response_id, call.response_model = response.id, response.model
     call.finish_reasons[0] = str(response.finish_reason)
     call.usage = _usage(call, response.usage)
@@ -221,41 +194,43 @@ def _read_response(call: Generation, response: Any) -> None:
 class _Reader:
     """Reads lm15's events. A start event is a chunk as well, if one without content."""
 
-    def __init__(self, call: Generation) -> None:
+    def __init__(self, call: ModelCall) -> None:
         self._call = call
 
-    def __call__(self, asked: int, arrived: int, event: Any) -> None:
+    def __call__(self, read_started: int, arrived: int, event: Any) -> None:
         call = self._call
         if event.type == "delta":
             delta = event.delta
             kind = delta.type
             if kind == "text":
                 if delta.text:
-                    call.text(asked, arrived, delta.text)
+                    call.text(read_started, arrived, delta.text)
                     return
             elif kind == "thinking":
-                call.generated(asked, arrived, REASONING, delta.text)
+                call.generated(read_started, arrived, REASONING, delta.text)
                 return
             elif kind == "tool_call":
-                call.tool_calls(asked, arrived, [(delta.part_index, delta.id, delta.name, delta.input)])
+                call.tool_calls(read_started, arrived, [(delta.part_index, delta.id, delta.name, delta.input)])
                 return
-            elif kind == "audio":
-                call.chunk(asked, arrived, AUDIO, 0, None, None)
+            elif kind not in _NO_CONTENT:
+                # Media come in pieces, of which only their kind is kept.
+                call.block(read_started, arrived, kind_of(delta, kind), delta, at=delta.part_index)
                 return
         elif event.type == "start":
             call.response_id, call.response_model = event.id, event.model
         elif event.type == "end":
             if event.finish_reason is not None:
                 call.finish_reasons[0] = str(event.finish_reason)
-            call.usage = _usage(call, event.usage)
-        call.chunk(asked, arrived, EMPTY, 0, None, None)
+            usage = _usage(call, event.usage)
+            call.usage = call.usage.followed_by(usage) if call.usage is not None else usage
+        call.chunk(read_started, arrived, EMPTY, 0, None, None)
 
 
-def _usage(call: Generation, reported: Any) -> Usage | None:
+def _usage(call: ModelCall, reported: Any) -> Usage | None:
     """Bring lm15's counts, which are each provider's own, to the convention's meaning.
 
     The convention's input includes cached tokens, which Anthropic counts apart, and its output
-    includes reasoning, which Gemini and xAI count apart.
+    includes reasoning, which Gemini and xAI count apart, but not every gateway before them.
     """
     prompt, output = count(reported, "input_tokens"), count(reported, "output_tokens")
     if prompt is None and output is None:
@@ -264,6 +239,6 @@ def _usage(call: Generation, reported: Any) -> Usage | None:
     reasoning = count(reported, "reasoning_tokens")
     if call.request.provider == "anthropic" and prompt is not None:
         prompt += (read or 0) + (written or 0)
-    if call.request.provider in ("gcp.gemini", "x_ai") and output is not None:
-        output += reasoning or 0
+    apart = call.request.provider in _REASONING_APART
+    output = with_reasoning(prompt, output, reasoning, count(reported, "total_tokens"), apart=apart)
     return Usage(input=prompt, output=output, cache_read=read, cache_write=written, reasoning=reasoning)

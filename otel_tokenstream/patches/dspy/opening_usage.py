@@ -1,4 +1,4 @@
-"""What Anthropic counts at the opening of a stream, which lm15 leaves out of the stream's usage.
+"""Usage that Anthropic reports at the opening of a stream, which lm15 leaves out.
 
 The frame at the end may repeat the prompt's tokens and need not; a plain answer has all of them.
 """
@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from otel_tokenstream.core.guard import guarded
-from otel_tokenstream.fields.held import held
+from otel_tokenstream.core.runtime.context import set_contextvar
+from otel_tokenstream.core.runtime.guard import guarded
 from otel_tokenstream.patches.table import Patch
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ def patches() -> Iterator[Patch]:
     yield Patch("dspy._vendor.lm15.providers.anthropic", "AnthropicLM.parse_stream_events", _parse, optional=True)
 
 
-def noting() -> AbstractContextManager[dict[str, Any]]:
+def capture_opening_usage() -> AbstractContextManager[dict[str, Any]]:
     """Return a context manager around the reading of one stream, which gives what its opening counts."""
     noted: dict[str, Any] = {}
-    return held(_noted, noted)
+    return set_contextvar(_noted, noted)
 
 
 def completed(response: Any, noted: dict[str, Any]) -> Any:

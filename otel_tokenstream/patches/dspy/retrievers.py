@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind
 
 from otel_tokenstream import signals
-from otel_tokenstream.core.content import value_attribute
-from otel_tokenstream.core.guard import guarded
-from otel_tokenstream.fields.held import held
-from otel_tokenstream.patches.dspy import runs
+from otel_tokenstream.core.content.attributes import value_attribute
+from otel_tokenstream.core.runtime.context import set_contextvar
+from otel_tokenstream.core.runtime.guard import guarded
+from otel_tokenstream.patches.dspy import optimizers
+from otel_tokenstream.patches.seams import PublicEntry
 from otel_tokenstream.patches.table import Patch
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span
 
-    from otel_tokenstream.core.telemetry import Telemetry
+    from otel_tokenstream.core.emit.telemetry import Telemetry
 
 _PLACES = (
     ("dspy.retrievers.retrieve", "Retrieve"),
@@ -36,18 +37,19 @@ _retrieving: ContextVar[bool] = ContextVar("otel_tokenstream_retrieving", defaul
 
 def patches(telemetry: Telemetry) -> Iterator[Patch]:
     for module, retriever in _PLACES:
-        yield Patch(module, f"{retriever}.__call__", lambda original: _call(telemetry, original), optional=True)
+        entry = PublicEntry(f"dspy.{retriever}")
+        yield Patch(module, f"{retriever}.__call__", partial(_call, telemetry), optional=True, entries=(entry,))
 
 
 def _call(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807  # it replaces one
-        if runs.are_quiet() or _retrieving.get():
+        if optimizers.suppressed() or _retrieving.get():
             return original.__get__(self)(*args, **kwargs)
         # Where a retriever runs is not known: most of them are servers.
         about = _about(telemetry, self, args, kwargs)
         with telemetry.step("retrieval", about, kind=SpanKind.CLIENT) as span:
-            with held(_retrieving, True):
+            with set_contextvar(_retrieving, True):
                 found = original.__get__(self)(*args, **kwargs)
             _write_found(telemetry, span, found)
             return found

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import attach, detach, get_current
 
 from otel_tokenstream.fields import streamed
-from otel_tokenstream.patches.dspy import runs
+from otel_tokenstream.patches.dspy import optimizers
+from otel_tokenstream.patches.seams import PublicEntry
 from otel_tokenstream.patches.table import Patch
 
 if TYPE_CHECKING:
@@ -16,20 +17,21 @@ if TYPE_CHECKING:
 
 
 def patches() -> Iterator[Patch]:
-    yield Patch("dspy.utils.parallelizer", "ParallelExecutor.execute", _execute)
+    parallel = PublicEntry("dspy.Parallel")
+    yield Patch("dspy.utils.parallelizer", "ParallelExecutor.execute", _execute, entries=(parallel,))
 
 
 def _execute(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def execute(self: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         # DSPy sets context variables of its own in these threads: the whole context cannot be handed over.
-        parent, wish, quiet = get_current(), streamed.current(), runs.are_quiet()
+        parent, wish, quiet = get_current(), streamed.current(), optimizers.suppressed()
 
         @wraps(function)
         def as_here(item: Any) -> Any:
             token = attach(parent)
             try:
-                with streamed.resumed(wish), runs.resumed(quiet=quiet):
+                with streamed.resumed(wish), optimizers.resumed(quiet=quiet):
                     return function(item)
             finally:
                 detach(token)

@@ -9,47 +9,55 @@ imported the public function before they were instrumented.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from otel_tokenstream.patches.litellm import (
-    chat,
-    google,
-    messages,
-    other_loops,
-    own_telemetry,
-    pass_through,
-    programs_code,
-    relayed,
-    responses,
+from otel_tokenstream.patches.litellm.apis import anthropic_messages, chat, completions, gemini, responses
+from otel_tokenstream.patches.litellm.hooks import (
+    batches,
+    dispatch,
+    litellm_otel,
+    passthrough_proxy,
+    passthrough_sdk,
     router,
-    text,
+    thread_context,
+    user_callbacks,
 )
-from otel_tokenstream.patches.litellm.attempts import aattempting, attempting
-from otel_tokenstream.patches.litellm.calls import acalling, calling
+from otel_tokenstream.patches.litellm.hooks.attempts import aattempting, attempting
+from otel_tokenstream.patches.litellm.hooks.calls import acalling, calling
+from otel_tokenstream.patches.seams import LITELLM, PublicEntry
 from otel_tokenstream.patches.table import Patch, PatchTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from otel_tokenstream.core.telemetry import Telemetry
-    from otel_tokenstream.patches.litellm.entry import Entry
+    from otel_tokenstream.core.emit.telemetry import Telemetry
+    from otel_tokenstream.patches.litellm.apis.endpoint import Endpoint
 
-_MESSAGES = "litellm.llms.anthropic.{}.messages.handler"
+_MESSAGES = (
+    "litellm.llms.anthropic.messages.native.handler",  # since 1.109
+    "litellm.llms.anthropic.experimental_pass_through.messages.handler",
+    "litellm.llms.anthropic.pass_through.messages.handler",
+)
 
 
 class _Function(NamedTuple):
     """A public function: where it is made, and where else litellm keeps it.
 
-    ``bare`` functions have no decorator. Without an ``entry`` each call's endpoint tells what is asked for.
+    ``bare`` functions have no decorator. Without an ``endpoint`` each call's endpoint tells what is asked for.
     """
 
-    entry: Entry | None
+    endpoint: Endpoint | None
     is_async: bool
     made: str
     name: str
     kept: tuple[tuple[str, str], ...]
     bare: bool = False
+
+    @property
+    def public(self) -> PublicEntry:
+        return PublicEntry(f"litellm.{self.name}", () if self.made == "litellm.main" else LITELLM)
 
 
 def _litellm(name: str) -> tuple[str, str]:
@@ -58,30 +66,30 @@ def _litellm(name: str) -> tuple[str, str]:
 
 _FUNCTIONS = (
     _Function(
-        chat.ENTRY,
+        chat.ENDPOINT,
         False,
         "litellm.main",
         "completion",
         (("litellm.chat_completions.dispatch", "_PYTHON_COMPLETION"), _litellm("completion")),
     ),
     _Function(
-        chat.ENTRY,
+        chat.ENDPOINT,
         True,
         "litellm.main",
         "acompletion",
         (("litellm.chat_completions.dispatch", "_PYTHON_ACOMPLETION"), _litellm("acompletion")),
     ),
-    _Function(text.ENTRY, False, "litellm.main", "text_completion", (_litellm("text_completion"),)),
-    _Function(text.ENTRY, True, "litellm.main", "atext_completion", (_litellm("atext_completion"),)),
+    _Function(completions.ENDPOINT, False, "litellm.main", "text_completion", (_litellm("text_completion"),)),
+    _Function(completions.ENDPOINT, True, "litellm.main", "atext_completion", (_litellm("atext_completion"),)),
     _Function(
-        responses.ENTRY,
+        responses.ENDPOINT,
         False,
         "litellm.responses.main",
         "responses",
         (("litellm.responses.dispatch", "_PYTHON_RESPONSES"), _litellm("responses")),
     ),
     _Function(
-        responses.ENTRY,
+        responses.ENDPOINT,
         True,
         "litellm.responses.main",
         "aresponses",
@@ -89,23 +97,23 @@ _FUNCTIONS = (
     ),
     *(
         _Function(
-            entry, is_async, "litellm.google_genai.main", name, (("litellm.google_genai", name), ("litellm", name))
+            endpoint, is_async, "litellm.google_genai.main", name, (("litellm.google_genai", name), ("litellm", name))
         )
-        for entry, is_async, name in (
-            (google.ENTRY, False, "generate_content"),
-            (google.ENTRY, True, "agenerate_content"),
-            (google.STREAMED, False, "generate_content_stream"),
-            (google.STREAMED, True, "agenerate_content_stream"),
+        for endpoint, is_async, name in (
+            (gemini.ENDPOINT, False, "generate_content"),
+            (gemini.ENDPOINT, True, "agenerate_content"),
+            (gemini.STREAMED, False, "generate_content_stream"),
+            (gemini.STREAMED, True, "agenerate_content_stream"),
         )
     ),
     *(
         function
-        for folder in ("pass_through", "experimental_pass_through")
+        for made in _MESSAGES
         for function in (
             _Function(
-                messages.ENTRY,
+                anthropic_messages.ENDPOINT,
                 True,
-                _MESSAGES.format(folder),
+                made,
                 "anthropic_messages",
                 (
                     ("litellm.messages.dispatch", "_PYTHON_AMESSAGES"),
@@ -114,9 +122,9 @@ _FUNCTIONS = (
                 ),
             ),
             _Function(
-                messages.ENTRY,
+                anthropic_messages.ENDPOINT,
                 False,
-                _MESSAGES.format(folder),
+                made,
                 "anthropic_messages_handler",
                 (
                     ("litellm.messages.dispatch", "_PYTHON_MESSAGES"),
@@ -135,7 +143,7 @@ _FUNCTIONS = (
             name,
             (("litellm.passthrough", name), _litellm(name)),
         )
-        for name in relayed.NAMES
+        for name in passthrough_sdk.NAMES
     ),
 )
 
@@ -144,27 +152,34 @@ def table(telemetry: Telemetry) -> PatchTable:
     patches = [patch for function in _FUNCTIONS for patch in _patches(telemetry, function)]
     return PatchTable(
         [
+            *dispatch.patches(telemetry),
             *patches,
             *router.patches(telemetry),
-            *other_loops.patches(),
-            *programs_code.patches(),
-            *own_telemetry.patches(),
-            *pass_through.patches(telemetry),
-        ]
+            *batches.patches(),
+            *thread_context.patches(),
+            *user_callbacks.patches(),
+            *litellm_otel.patches(),
+            *(_of_proxy(patch) for patch in passthrough_proxy.patches(telemetry)),
+        ],
+        "litellm",
     )
 
 
+def _of_proxy(patch: Patch) -> Patch:
+    return replace(patch, entries=(PublicEntry("the proxy server's pass-through routes", LITELLM),))
+
+
 def _around(telemetry: Telemetry, function: _Function) -> Callable[[Any], Any]:
-    if function.entry is None:
-        return partial(relayed.acalling if function.is_async else relayed.calling, telemetry)
-    entry, wrap = function.entry, acalling if function.is_async else calling
-    return lambda original: wrap(telemetry, entry.of(original), original)
+    if function.endpoint is None:
+        return partial(passthrough_sdk.acalling if function.is_async else passthrough_sdk.calling, telemetry)
+    endpoint, wrap = function.endpoint, acalling if function.is_async else calling
+    return lambda original: wrap(telemetry, endpoint.of(original), original)
 
 
 def _patches(telemetry: Telemetry, function: _Function) -> Iterator[Patch]:
     around = _around(telemetry, function)
     attempt = aattempting if function.is_async else attempting
-    attempted = function.entry or relayed.ATTEMPTED
+    attempted = function.endpoint or passthrough_sdk.ATTEMPTED
 
     def inside(original: Any) -> Any:
         return around(attempt(attempted.of(original), original))
@@ -175,8 +190,9 @@ def _patches(telemetry: Telemetry, function: _Function) -> Iterator[Patch]:
         return original if is_dispatcher or not callable(original) else outside(original)
 
     outside = inside if function.bare else around
+    seam = partial(Patch, after="litellm", optional=True, entries=(function.public,))
     if not function.bare:
-        yield Patch(function.made, function.name, inside, "litellm", optional=True, cell="original_function")
-    yield Patch(function.made, function.name, outside, "litellm", optional=function.made != "litellm.main")
+        yield seam(function.made, function.name, inside, cell="original_function")
+    yield seam(function.made, function.name, outside)
     for module, name in function.kept:
-        yield Patch(module, name, unless_dispatcher, "litellm", optional=True)
+        yield seam(module, name, unless_dispatcher)

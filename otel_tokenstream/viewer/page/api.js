@@ -1,4 +1,4 @@
-// The viewer's own API, and its stream of updates.
+// The viewer's own API, and its stream of updates. Paths are relative: a proxy may serve the page below another path.
 
 export async function get(path, parameters = {}) {
   const query = new URLSearchParams(parameters).toString();
@@ -14,7 +14,7 @@ export async function get(path, parameters = {}) {
 export function follow(changed, connected) {
   let source = null;
   const open = () => {
-    source ??= new EventSource("/api/updates");
+    source ??= new EventSource("api/updates");
     source.onopen = () => connected(true);
     source.onerror = () => connected(false);
     source.onmessage = changed;

@@ -1,38 +1,61 @@
 // Which view is shown, and when it is brought up to date.
 
 import { follow, get } from "./api.js";
+import { besideView } from "./beside.js";
 import { element } from "./elements.js";
 import { count } from "./format.js";
+import { listen } from "./keyboard.js";
 import { listView } from "./list.js";
+import { arrive, keepPlace } from "./place.js";
+import { reportView } from "./report.js";
 import { streamView } from "./stream.js";
 
 const REFRESH_MS = 15_000; // now-figures fade when their process is gone, and no update tells that
+
+const VIEWS = { "#/report": reportView, "#/beside": besideView };
 
 const main = document.getElementById("main");
 const trouble = element("p", { class: "notice", role: "alert" });
 let view = null;
 
-function route(event) {
+async function route(event) {
+  const isNew = history.state === null;
+  const toPlace = arrive(main);
   view?.close?.();
-  const [, trace, span] = /^#\/([0-9a-f]{32})\/([0-9a-f]{16})$/.exec(location.hash) ?? [];
-  view = trace ? streamView(trace, span) : listView(new URLSearchParams(location.hash.split("?")[1] ?? ""));
-  main.replaceChildren(view.node);
-  window.scrollTo(0, 0);
-  if (event) main.focus({ preventScroll: true }); // a reader's place is the new view, not where the link was
-  update();
+  const [path, query = ""] = location.hash.split("?");
+  const [, trace, span] = /^#\/([0-9a-f]{32})\/([0-9a-f]{16})$/.exec(path) ?? [];
+  const next = trace ? streamView(trace, span, query) : (VIEWS[path] ?? listView)(query);
+  const searching = document.activeElement?.name === "q" && !trace ? document.activeElement.selectionStart : null;
+  view = next;
+  main.replaceChildren(next.node);
+  if (searching !== null) restoreSearch(searching);
+  else if (event) main.focus({ preventScroll: true }); // a reader's place is the new view, not where the link was
+  if (isNew) toPlace();
+  await update();
+  if (view === next && !isNew) toPlace();
 }
 
-let updating = false;
+/** The view is made anew with every letter, and the reader goes on writing. */
+function restoreSearch(at) {
+  const input = main.querySelector("input[name=q]");
+  input.focus({ preventScroll: true });
+  input.setSelectionRange(at, at);
+}
+
+let updating = null;
 let again = false;
 
 /** One update at a time; what changes meanwhile leads to one more. */
-async function update() {
-  if (updating) {
-    again = true;
-    return;
-  }
-  updating = true;
-  do {
+function update() {
+  again = true;
+  updating ??= updateWhileAsked().finally(() => {
+    updating = null;
+  });
+  return updating;
+}
+
+async function updateWhileAsked() {
+  while (again) {
     again = false;
     try {
       await Promise.all([view.update(), showNow()]);
@@ -41,12 +64,11 @@ async function update() {
       trouble.textContent = error.message;
       if (!trouble.isConnected) main.prepend(trouble);
     }
-  } while (again);
-  updating = false;
+  }
 }
 
 async function showNow() {
-  const { now } = await get("/api/metrics");
+  const { now } = await get("api/metrics");
   for (const name of ["active", "stalled"]) {
     const node = document.getElementById(`now-${name}`);
     node.textContent = count(now[name]);
@@ -61,6 +83,8 @@ function showConnection(connected) {
 }
 
 addEventListener("hashchange", route);
+addEventListener("click", keepPlace, { capture: true });
+listen(() => view?.keys ?? {});
 setInterval(update, REFRESH_MS);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => view?.recolour?.());
 route();

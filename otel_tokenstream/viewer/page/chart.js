@@ -8,7 +8,7 @@ function plotly() {
 }
 
 async function load() {
-  const { style_ids: ids } = await (await fetch("/page/plotly.json")).json();
+  const { style_ids: ids } = await (await fetch("page/plotly.json")).json();
   // plotly.js brings style elements for maps, which the policy would refuse and no chart here needs.
   // It leaves them out where an element of their id is there already.
   for (const id of ids) {
@@ -18,7 +18,7 @@ async function load() {
   }
   await new Promise((resolve, reject) => {
     const script = document.createElement("script");
-    script.src = "/page/plotly.min.js";
+    script.src = "page/plotly.min.js";
     script.onload = resolve;
     script.onerror = () => reject(new Error("plotly.js could not be loaded"));
     document.head.append(script);

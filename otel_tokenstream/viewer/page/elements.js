@@ -34,7 +34,7 @@ export function table(caption, heads, rows, properties = {}) {
 /** Children that are controls of the whole panel stand beside its title. */
 export function panel(title, ...children) {
   const id = `panel-${title.toLowerCase().replaceAll(/[^a-z]+/g, "-")}`;
-  const controls = children.filter((child) => child instanceof HTMLFieldSetElement);
+  const controls = children.filter((child) => child instanceof HTMLFieldSetElement || child instanceof HTMLLabelElement);
   const others = children.filter((child) => !controls.includes(child));
   return element("section", { class: "panel", "aria-labelledby": id }, element("header", {}, element("h2", { id }, title), controls), others);
 }

@@ -26,8 +26,17 @@ export function rate(number) {
   return number === null || number === undefined ? NONE : Number(number).toFixed(number < 10 ? 1 : 0);
 }
 
-export function share(part, whole) {
-  return whole > 0 ? `${Math.round((100 * part) / whole)} %` : NONE;
+/** Parts of a whole in percent, without a fraction; together they are 100 where the parts are the whole. */
+export function percents(parts, whole) {
+  const exact = parts.map((part) => (whole > 0 ? (100 * part) / whole : 0));
+  const rounded = exact.map(Math.floor);
+  let left = Math.round(exact.reduce((sum, each) => sum + each, 0)) - rounded.reduce((sum, each) => sum + each, 0);
+  for (const index of exact.map((_, at) => at).sort((a, b) => exact[b] - rounded[b] - (exact[a] - rounded[a]))) {
+    if (left <= 0) break;
+    rounded[index] += 1;
+    left -= 1;
+  }
+  return rounded;
 }
 
 /** Milliseconds since the epoch, with fractions, from nanoseconds in a string. */

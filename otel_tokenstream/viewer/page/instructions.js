@@ -3,11 +3,14 @@
 import { element } from "./elements.js";
 
 export function instructions() {
+  const at = (location.origin + location.pathname).replace(/\/$/, ""); // below a path, behind a proxy
   const commands = [
-    `export OTEL_EXPORTER_OTLP_ENDPOINT=${location.origin}`,
+    `export OTEL_EXPORTER_OTLP_ENDPOINT=${at}`,
     "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
     "export OTEL_SERVICE_NAME=my-application",
     "export OTEL_METRIC_EXPORT_INTERVAL=5000",
+    "export OTEL_BLRP_SCHEDULE_DELAY=200",
+    "export OTEL_TOKENSTREAM_EVENTS=both",
     "opentelemetry-instrument python app.py",
   ].join("\n");
   const copied = element("span", { role: "status", class: "muted" });
@@ -20,8 +23,9 @@ export function instructions() {
     element("p", {}, "Start an application that streams through litellm or DSPy with these settings. Nothing in its code changes."),
     element("pre", { tabindex: "0" }, element("code", {}, commands)),
     element("p", {}, copy, " ", copied),
+    element("p", {}, "Or, which sets the same and whatever you have not set yourself: ", element("code", {}, "otel-tokenstream run -- python app.py")),
     element("p", { class: "muted" },
-      "A stream appears here when its span has ended and was exported. With ",
+      "A stream appears here as soon as it begins. Without ",
       element("code", {}, "OTEL_TOKENSTREAM_EVENTS=both"),
-      " it appears while it runs. The text of tokens is shown only if the application captures it."));
+      " it appears when its span has ended. The text of tokens is shown only if the application captures it."));
 }

@@ -1,91 +1,97 @@
-// The list of streams: newest first, filtered, kept up to date.
+// The list of streams: chosen, ordered and grouped as the address says, page by page, kept up to date.
 
+import { isFiltered, read, selection, streamLink, write } from "./address.js";
 import { get } from "./api.js";
-import { badge, element, table } from "./elements.js";
+import { cells, chosen, heads } from "./columns.js";
+import { element, table } from "./elements.js";
+import { filterForm } from "./filters.js";
+import { count, duration } from "./format.js";
+import { groupsView } from "./grouped.js";
 import { instructions } from "./instructions.js";
-import { clock, count, duration, rate, share } from "./format.js";
 import { overview } from "./overview.js";
+import { keepPlace } from "./place.js";
+import { reportLink } from "./report.js";
 
-const COLUMNS = [
-  { label: "Time" },
-  { label: "Service" },
-  { label: "Operation and model" },
-  { label: "Outcome" },
-  { label: "First token", class: "number", title: "From the call to the first generated content" },
-  { label: "Gap, median", class: "number", title: "Between arrivals of neighbouring chunks" },
-  { label: "p95", class: "number" },
-  { label: "max", class: "number" },
-  { label: "Stalls", class: "number", title: "Reads that waited for at least the stall threshold" },
-  { label: "Wait | consumer", title: "Time blocked on the provider, and time the caller kept chunks" },
-  { label: "Tokens/s", class: "number" },
-  { label: "Tokens", class: "number", title: "Output tokens as the provider counted them" },
-  { label: "Fields" },
-];
-const SHOWN_FIELDS = 2;
-const FILTERS = [["service", "services"], ["model", "models"], ["outcome", "outcomes"]];
+const PAGE = 200;
 
-export function listView(parameters) {
-  const filters = Object.fromEntries(FILTERS.map(([name]) => [name, parameters.get(name) ?? ""]));
-  const summary = element("p", { class: "summary" });
-  const selects = FILTERS.map(([name]) => select(name, filters[name], (chosen) => {
-    const query = new URLSearchParams(Object.entries({ ...filters, [name]: chosen }).filter(([, value]) => value));
-    location.hash = query.size ? `#/?${query}` : "#/";
-  }));
-  const chart = overview();
-  const body = table("Streams, newest first", COLUMNS, [], { class: "streams" });
+export function listView(query) {
+  const state = read(query);
+  const summary = element("span", { class: "summary", role: "status" });
+  const form = filterForm(state, change);
+  const names = chosen(state.columns);
+  const chart = overview(state, change);
+  const order = state.sort || "-start";
+  const body = state.group ? groupsView(state, change) : table("Streams", heads(names, order, (sort) => change({ sort: sort === "-start" ? "" : sort })), [], { class: "streams" });
   const rows = new Map();
+  const pages = element("nav", { class: "pages", "aria-label": "Pages" });
   const content = element("div", {});
-  const form = element("form", { class: "filters", "aria-label": "Filters" }, selects, summary);
-  const node = element("div", { class: "list" }, element("h1", { class: "unseen" }, "Streams"), form, content);
+  const tools = element("p", { class: "tools" }, summary, element("a", { href: reportLink(state) }, "report on these"));
+  const node = element("div", { class: "list" }, element("h1", { class: "unseen" }, "Streams"), form.node, tools, content);
+  const offset = PAGE * (Math.max(1, Number.parseInt(state.page, 10) || 1) - 1);
+  let seen = false;
+
+  function change(what, { replace = false } = {}) {
+    keepPlace();
+    const next = write({ ...state, page: "", open: "", ...what });
+    if (replace) location.replace(next);
+    else location.hash = next;
+  }
 
   async function update() {
     document.title = "Streams · otel-tokenstream";
-    const chosen = Object.fromEntries(Object.entries(filters).filter(([, value]) => value));
-    const { streams, choices } = await get("/api/streams", chosen);
-    FILTERS.forEach(([name, key], index) => {
-      offer(selects[index], name === "outcome" ? ["in_progress", ...choices[key]] : choices[key], filters[name]);
-    });
-    summary.textContent = summarise(streams);
-    form.hidden = streams.length === 0 && Object.keys(chosen).length === 0;
-    if (streams.length === 0) {
+    // Beyond the first page a list that moves with every new stream could not be read.
+    if (seen && offset > 0) return;
+    const asked = { ...selection(state), sort: order, offset: String(offset), limit: String(PAGE) };
+    const [answer, trend] = await Promise.all([get("api/streams", asked), get("api/over_time", selection(state)), state.group && body.update(PAGE, offset)]);
+    form.offer(answer.choices);
+    form.node.hidden = tools.hidden = answer.total === 0;
+    summary.textContent = answer.total === 0 ? "" : summarise(answer, state.group && `${count(body.total())} ${body.total() === 1 ? state.group : `${state.group}s`} of ${count(answer.summary.streams)} streams`);
+    if (answer.summary.streams === 0) {
       rows.clear();
-      const filtered = Object.keys(chosen).length > 0;
-      const wanted = filtered ? "nothing-found" : "instructions";
+      const wanted = isFiltered(state) ? "nothing-found" : "instructions";
       if (content.firstElementChild?.classList.contains(wanted)) return;
-      content.replaceChildren(filtered ? nothingFound() : instructions());
+      content.replaceChildren(isFiltered(state) ? nothingFound() : instructions());
       return;
     }
-    const first = !body.isConnected;
-    if (first) content.replaceChildren(chart.node, body);
-    synchronise(body.querySelector("tbody"), rows, streams, first);
-    await chart.show(streams);
+    const table = state.group ? body.node : body;
+    const first = !table.isConnected;
+    const shown = state.group ? body.total() : answer.summary.streams;
+    pages.replaceChildren(...pageLinks(state, offset, shown));
+    pages.hidden = pages.childElementCount === 0;
+    if (first) content.replaceChildren(chart.node, table, pages);
+    if (!state.group) synchronise(body.querySelector("tbody"), rows, answer.streams, first, names);
+    seen = true;
+    await chart.show(answer.streams, trend, answer.summary.streams);
   }
 
-  return { node, update, recolour: chart.recolour, close: chart.close };
+  return { node, update, recolour: chart.recolour, close: chart.close, keys: { "/": form.focusSearch } };
 }
 
-function select(name, chosen, changed) {
-  const input = element("select", { name, onchange: (event) => changed(event.target.value) });
-  const label = element("label", {}, name, input);
-  offer(label, [], chosen);
-  return label;
+function summarise({ summary, streams, total, offset }, groups) {
+  const { streams: found, failed, stalled, open, first_token_p50_ms: median } = summary;
+  const part = found > streams.length ? `${streams.length ? `${count(offset + 1)} to ${count(offset + streams.length)}` : "none"} of ${count(found)}` : count(found);
+  const of = found < total ? ` (${count(total)} in all)` : "";
+  return [
+    groups || `${part} ${found === 1 ? "stream" : "streams"}${of}`,
+    open > 0 && `${count(open)} open`,
+    `${count(failed)} failed`,
+    `${count(stalled)} with stalls`,
+    median !== null && `median first token ${duration(median)}`,
+  ].filter(Boolean).join(" · ");
 }
 
-function offer(label, names, chosen) {
-  const input = label.querySelector("select");
-  const wanted = ["", ...new Set(chosen ? [...names, chosen] : names)];
-  if (JSON.stringify(wanted) === JSON.stringify([...input.options].map((option) => option.value))) return;
-  input.replaceChildren(...wanted.map((name) =>
-    element("option", { value: name, selected: name === chosen }, name === "" ? "all" : name.replaceAll("_", " "))));
-  input.value = chosen;
-}
-
-function summarise(streams) {
-  const failed = streams.filter((stream) => stream.outcome === "failed").length;
-  const stalled = streams.filter((stream) => stream.stall_count > 0).length;
-  const times = streams.map((stream) => stream.time_to_first_token_ms).filter((time) => time !== null).sort((a, b) => a - b);
-  const median = times.length ? ` · median first token ${duration(times[Math.floor(times.length / 2)])}` : "";
-  return `${count(streams.length)} ${streams.length === 1 ? "stream" : "streams"} · ${failed} failed · ${stalled} with stalls${median}`;
+function pageLinks(state, offset, found) {
+  if (found <= PAGE) return [];
+  const here = offset / PAGE + 1;
+  const last = Math.ceil(found / PAGE);
+  const link = (page, text, rel) => (page >= 1 && page <= last && page !== here
+    ? element("a", { href: write({ ...state, page: page === 1 ? "" : String(page) }), rel }, text)
+    : element("span", { class: "muted" }, text));
+  return [
+    link(1, "« first"), link(here - 1, "‹ previous", "prev"),
+    element("span", {}, `page ${count(here)} of ${count(last)}`),
+    link(here + 1, "next ›", "next"), link(last, "last »"),
+  ];
 }
 
 function nothingFound() {
@@ -93,15 +99,15 @@ function nothingFound() {
 }
 
 /** Touches only rows that changed, so that focus and scroll position stay. */
-function synchronise(body, rows, streams, first) {
+export function synchronise(body, rows, streams, first, names) {
   const wanted = streams.map((stream) => {
     const key = `${stream.trace_id}/${stream.span_id}`;
     const state = JSON.stringify(stream);
-    const known = rows.get(key) ?? { node: element("tr", { class: first ? null : "arrived" }), state: "" };
+    const known = rows.get(key) ?? { node: element("tr", { class: first ? "linked" : "linked arrived" }), state: "" };
     rows.set(key, known);
     if (known.state !== state) {
       const focused = known.node.contains(document.activeElement);
-      known.node.replaceChildren(...cells(stream, key));
+      known.node.replaceChildren(...cells(names, stream, streamLink(stream, location.hash)));
       known.state = state;
       if (focused) known.node.querySelector("a").focus();
     }
@@ -117,36 +123,4 @@ function synchronise(body, rows, streams, first) {
   wanted.forEach(([, node], index) => {
     if (body.children[index] !== node) body.insertBefore(node, body.children[index] ?? null);
   });
-}
-
-function cells(stream, key) {
-  const number = (text, warning) => element("td", { class: warning ? "number warning" : "number" }, text);
-  return [
-    element("td", {}, element("a", { href: `#/${key}` }, clock(stream.start_unix_ns))),
-    element("td", {}, stream.service),
-    element("td", {}, element("span", { class: "muted" }, `${stream.operation} `), stream.model),
-    element("td", {}, badge(stream), stream.error_type && element("span", { class: "error-type", title: stream.error_type }, String(stream.error_type).split(".").at(-1))),
-    number(duration(stream.time_to_first_token_ms)),
-    number(duration(stream.gap_p50_ms)),
-    number(duration(stream.gap_p95_ms)),
-    number(duration(stream.gap_max_ms)),
-    number(count(stream.stall_count), stream.stall_count > 0),
-    element("td", {}, sharesBar(stream)),
-    number(rate(stream.output_rate)),
-    number(count(stream.output_tokens)),
-    element("td", { class: "fields" }, chips(stream.fields)),
-  ];
-}
-
-function chips(fields) {
-  const shown = fields.slice(0, SHOWN_FIELDS).map((field) => element("span", { class: "chip", title: field }, field));
-  return fields.length > SHOWN_FIELDS ? [...shown, element("span", { class: "muted", title: fields.join(", ") }, `+${fields.length - SHOWN_FIELDS}`)] : shown;
-}
-
-function sharesBar(stream) {
-  const { wait_total_ms: wait, consumer_total_ms: consumer, duration_ms: whole } = stream;
-  if (wait === null || consumer === null || !whole) return element("span", { class: "muted" }, "–");
-  const part = (name, time) => element("span", { class: name, style: { "flex-basis": `${(100 * time) / whole}%` } });
-  const text = `provider ${duration(wait)} (${share(wait, whole)}), consumer ${duration(consumer)} (${share(consumer, whole)})`;
-  return element("span", { class: "shares", role: "img", "aria-label": text, title: text }, part("wait", wait), part("consumer", consumer));
 }

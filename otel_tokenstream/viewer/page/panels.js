@@ -1,15 +1,21 @@
 // The parts of a stream's page that are tables and figures.
 
 import { element, panel, table } from "./elements.js";
-import { clock, count, duration, micro, rate, share, value } from "./format.js";
+import { clock, count, duration, micro, rate, value } from "./format.js";
 import { groupsOf, tokens } from "./groups.js";
+import { totals } from "./spent.js";
 
-export function facts(detail) {
+/** `parts` say who spent the time, for a stream that does not say it itself yet. */
+export function facts(detail, parts) {
   const { stream, attributes } = detail;
+  const blocked = pending(stream);
   const cost = attributes["tokenstream.cost_usd"];
   const entry = (name, text, warning) => element("div", {}, element("dt", {}, name), element("dd", { class: warning ? "warning" : null }, text));
   return element("dl", { class: "facts" },
-    entry("first token", duration(stream.time_to_first_token_ms)),
+    blocked && entry(...blocked, stream.running.phase === "tokens"),
+    entry(stream.in_progress ? "so far" : "duration", duration(stream.duration_ms)),
+    entry("first token", duration(stream.time_to_first_token_ms), stream.first_token_late),
+    entry("its objective", duration(stream.first_token_objective_ms)),
     entry("first answer token", duration(stream.time_to_first_answer_token_ms)),
     entry("gap median | p95 | max", [stream.gap_p50_ms, stream.gap_p95_ms, stream.gap_max_ms].map(duration).join(" | ")),
     entry("longest wait", duration(stream.wait_max_ms)),
@@ -17,22 +23,29 @@ export function facts(detail) {
     entry("tokens/s", rate(stream.output_rate)),
     entry("tokens in | out", `${count(stream.input_tokens)} | ${count(stream.output_tokens)}`),
     entry("chunks", count(stream.chunks)),
+    stream.finish_reason && entry("finish reason", stream.finish_reason),
     typeof cost === "number" && entry("cost", `$${cost.toPrecision(2)}`),
-    split(stream));
+    split(stream, parts));
 }
 
-function split(stream) {
-  const { wait_total_ms: wait, consumer_total_ms: consumer, duration_ms: whole } = stream;
-  if (wait === null || consumer === null || !whole) return null;
-  const other = Math.max(0, whole - wait - consumer);
-  const parts = [["wait", "provider", wait], ["consumer", "consumer", consumer], ["other", "other", other]];
+function split(stream, parts) {
+  if (!stream.duration_ms || (stream.wait_total_ms === null && parts.length === 0)) return null;
+  const shown = totals(stream, parts).filter(({ ms }) => ms >= 0.5);
   return element("div", { class: "split" },
-    element("dt", {}, "where the time went"),
+    element("dt", {}, stream.in_progress ? "where the time goes" : "where the time went"),
     element("dd", {},
       element("span", { class: "shares", "aria-hidden": "true" },
-        parts.map(([name, , time]) => element("span", { class: name, style: { "flex-basis": `${(100 * time) / whole}%` } }))),
-      element("span", { class: "parts" }, parts.filter(([, , time]) => time >= 0.5).map(([name, title, time]) =>
-        element("span", {}, element("i", { class: `key line ${name}` }), `${title} ${duration(time)} (${share(time, whole)})`)))));
+        shown.map(({ part, ms }) => element("span", { class: part, style: { "flex-basis": `${(100 * ms) / stream.duration_ms}%` } }))),
+      element("span", { class: "parts" }, shown.map(({ part, title, ms, percent }) =>
+        element("span", {}, element("i", { class: `key line ${part}` }), `${title} ${duration(ms)} (${percent} %)`)))));
+}
+
+/** What a stream in progress waits for now. */
+function pending(stream) {
+  const { running } = stream;
+  if (!running?.phase) return null;
+  const awaited = { opening: "waits for its stream", first_token: "waits for the first token", tokens: "waits for the next chunk" }[running.phase];
+  return [awaited, micro(running.now_us - running.blocked_since_us)];
 }
 
 export function errorNotice(detail) {
@@ -101,7 +114,7 @@ export function eventsPanel(detail) {
   const merged = events.filter((event) => event.count > 1).length;
   const source = detail.events_source === "log" ? "log records" : "span events";
   const note = merged > 0
-    ? ` ${merged} of them stand for several neighbouring chunks each: their gap and wait are the longest ones, their characters the sum.`
+    ? ` ${merged} of them stand for several neighbouring chunks each: their gap is the longest one, their wait and their characters are sums.`
     : "";
   const columns = EVENT_COLUMNS.filter(([, , content]) => events.some((event) => content(event) !== undefined && content(event) !== ""));
   const rows = events.map((event) => element("tr", {},

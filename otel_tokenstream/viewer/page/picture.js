@@ -3,34 +3,59 @@
 import { axis, colour, label } from "./chart.js";
 import { duration, micro } from "./format.js";
 import { groupsOf, keyOf, tokens } from "./groups.js";
-import { logTime } from "./overview.js";
+import { linearTime, logTime } from "./scale.js";
+import { isStall, PARTS, spent, stallsOf } from "./spent.js";
 
 const FAINT = "1c"; // opacity in a hexadecimal colour
+const BETWEEN_PLOTS = 0.445;
+const LINE = 14; // height of a line of a label, in pixels
+const CHARACTER = 6; // about the width of one
+const SIDES = { l: 64, r: 16 };
 
 const seconds = (microseconds) => microseconds / 1e6;
 
-/** `options`: unit "chars" or "chunks", gaps "log" or "linear". Returns plotly.js traces and layout. */
+/** `options`: unit "chars" or "chunks", gaps "log" or "linear", width in pixels. Returns plotly.js traces and layout. */
 export function picture(detail, options) {
   const events = tokens(detail);
-  const end = Math.max(detail.stream.duration_ms * 1000, events.at(-1)?.offset_us ?? 0, 1);
-  const spans = events.map((event, index) => arrivals(detail, event, events[index + 1], end));
+  const end = endOf(detail, events);
+  const spans = arrivals(detail, events, end);
   const groups = new Map(groupsOf(detail).map((group) => [group.key, group]));
   const hasStrip = events.some((event) => event.wait_us !== undefined);
   const traces = [
     ...growth(events, spans, groups, options.unit),
     ...gaps(events, spans, groups),
-    ...(hasStrip ? whoWaited(events, spans) : []),
+    ...(hasStrip ? lane(spent(detail, spans, end)) : []),
   ];
   return { traces, layout: layout(detail, events, end, options, hasStrip) };
 }
 
-/** Arrivals within an event, its first among them: one, or for a merged event those that are known. */
-function arrivals(detail, event, next, end) {
-  if (!(event.count > 1)) return [event.offset_us];
-  const tellsLast = next && (next.count ?? 1) === 1;
-  const until = tellsLast ? next.offset_us - next.gap_us : next?.offset_us ?? end;
-  const kept = detail.offsets_us.filter((offset) => offset > event.offset_us && offset < until);
-  return tellsLast || kept.length === 0 ? [event.offset_us, ...kept, until] : [event.offset_us, ...kept];
+/** Who spent the time, as the picture's lane shows it. */
+export function spentBy(detail) {
+  const events = tokens(detail);
+  const end = endOf(detail, events);
+  return spent(detail, arrivals(detail, events, end), end);
+}
+
+function endOf(detail, events) {
+  return Math.max(detail.stream.duration_ms * 1000, events.at(-1)?.offset_us ?? 0, 1);
+}
+
+/** Arrivals within each event, its first among them: one, or for a merged event those that are known. */
+function arrivals(detail, events, end) {
+  // A stall tells when the chunk before it came: its gap began then.
+  const before = new Map(detail.events.filter((event) => isStall(event) && event.gap_us !== undefined)
+    .map((event) => [event.index, event.offset_us - event.gap_us]));
+  return events.map((event, index) => {
+    if (!(event.count > 1)) return [event.offset_us];
+    const next = events[index + 1];
+    const last = before.get(event.index + event.count) ?? (next && (next.count ?? 1) === 1 ? next.offset_us - next.gap_us : undefined);
+    const until = Math.max(event.offset_us, last ?? next?.offset_us ?? end);
+    const kept = detail.offsets_us.filter((offset) => offset > event.offset_us && offset < until);
+    if (last !== undefined) return [event.offset_us, ...kept, until];
+    // When the last of them came is not known: it was before the next event, and soon, where nothing came since.
+    if (kept.length > 0) return [event.offset_us, ...kept];
+    return [event.offset_us, next ? until : Math.min(until, event.offset_us + (event.wait_us ?? 0))];
+  });
 }
 
 /** One stepped line for every run of events of one group. */
@@ -118,41 +143,30 @@ function gaps(events, spans, groups) {
   ];
 }
 
-/** Where the time between arrivals went. Of merged chunks only the sums are known: their waits are drawn first. */
-function whoWaited(events, spans) {
-  const parts = { wait: [], consumer: [] };
-  let last = 0; // the last arrival before
-  events.forEach((event, index) => {
-    if (event.count === 0 || event.wait_us === undefined) return;
-    if (event.count > 1) {
-      const from = last;
-      const known = Math.max(spans[index].at(-1), from + event.wait_us); // arrivals that are not known may have come later
-      last = Math.max(Math.min(known, events[index + 1]?.offset_us ?? known), from);
-      const waited = Math.min(event.wait_us, last - from);
-      parts.wait.push([from, from + waited, event]);
-      parts.consumer.push([from + waited, last, event]);
-    } else {
-      last = event.offset_us;
-      const asked = last - event.wait_us;
-      const kept = event.gap_us - event.wait_us;
-      parts.wait.push([asked, last, event]);
-      if (event.index > 0 && kept > 0) parts.consumer.push([asked - kept, asked, event]);
-    }
+const TOLD = { ...PARTS, opening: "opened by the call", wait: "waited for the provider", consumer: "kept by the consumer" };
+
+/** Who spent the time, one bar a part. Of merged chunks only the sums are known: their waits are drawn first. */
+function lane(parts) {
+  const place = (event) => {
+    if (!event) return "";
+    return event.count > 1 ? `, between chunks ${event.index} to ${event.index + event.count - 1}` : `, before chunk ${event.index}`;
+  };
+  return Object.keys(PARTS).map((name) => {
+    const of = parts.filter(({ part }) => part === name);
+    return {
+      type: "bar",
+      orientation: "h",
+      yaxis: "y3",
+      name,
+      base: of.map(({ from }) => seconds(from)),
+      x: of.map(({ from, to }) => seconds(to - from)),
+      y: of.map(() => 0),
+      width: 1,
+      hovertext: of.map(({ from, to, event }) => label(`${TOLD[name]} ${micro(to - from)}${place(event)}`)),
+      hovertemplate: "%{hovertext}<extra></extra>",
+      marker: { color: colour(name), line: { width: 0 } },
+    };
   });
-  const place = (event) => (event.count > 1 ? `between chunks ${event.index} to ${event.index + event.count - 1}` : `before chunk ${event.index}`);
-  const bar = (name, text) => ({
-    type: "bar",
-    orientation: "h",
-    yaxis: "y3",
-    base: parts[name].map(([from]) => seconds(from)),
-    x: parts[name].map(([from, to]) => seconds(to - from)),
-    y: parts[name].map(() => 0),
-    width: 1,
-    hovertext: parts[name].map(([from, to, event]) => label(`${text} ${micro(to - from)}, ${place(event)}`)),
-    hovertemplate: "%{hovertext}<extra></extra>",
-    marker: { color: colour(name), line: { width: 0 } },
-  });
-  return [bar("wait", "waited for the provider"), bar("consumer", "kept by the consumer")];
 }
 
 function layout(detail, events, end, options, hasStrip) {
@@ -161,25 +175,21 @@ function layout(detail, events, end, options, hasStrip) {
     .filter((time) => time !== undefined).map((time) => Math.max(time, 1) / 1000);
   const gapAxis = options.gaps === "log" && times.length
     ? logTime(Math.min(...times), Math.max(...times))
-    : { rangemode: "tozero", ticksuffix: " ms" };
+    : linearTime(0, Math.max(...times, 1) * 1.05, 1);
   const places = milestones(detail, end);
   return {
     height: 470,
-    margin: { l: 64, r: 16, t: 22 + 14 * Math.max(0, ...places.map((place) => place.level)), b: 30 },
+    margin: { ...SIDES, t: 8 + LINE * Math.max(1, ...places.map((place) => place.level + linesOf(place, end, options.width).length)), b: 30 },
     barmode: "overlay",
     bargap: 0,
     uirevision: `${options.unit} ${options.gaps}`,
-    xaxis: axis({ range: [-0.01 * seconds(end), 1.015 * seconds(end)], ticksuffix: " s", anchor: hasStrip ? "y3" : "y2" }),
-    yaxis: axis({ domain: [0.47, 1], title: title(options.unit === "chars" ? "characters" : "chunks"), rangemode: "tozero" }),
-    yaxis2: axis({ domain: [hasStrip ? 0.12 : 0, 0.42], title: title("gap"), ...gapAxis }),
+    xaxis: axis({ ...linearTime(-0.01 * seconds(end), 1.015 * seconds(end), 1000), anchor: hasStrip ? "y3" : "y2" }),
+    yaxis: axis({ domain: [BETWEEN_PLOTS + 0.025, 1], title: title(options.unit === "chars" ? "characters" : "chunks"), rangemode: "tozero" }),
+    yaxis2: axis({ domain: [hasStrip ? 0.12 : 0, BETWEEN_PLOTS - 0.025], title: title("gap"), ...gapAxis }),
     ...(hasStrip && { yaxis3: axis({ domain: [0, 0.07], range: [-0.5, 0.5], tickvals: [0], ticktext: ["spent by"], showgrid: false, fixedrange: true }) }),
     shapes: [...stalls(detail, end), ...places.map(line)],
-    annotations: places.map((place) => mark(place, end)),
+    annotations: [...places.map((place) => mark(place, end, options.width)), ...lengths(detail, end)],
   };
-}
-
-function isStall(event) {
-  return event.type === "stall" && event.wait_us > 0;
 }
 
 function title(text) {
@@ -187,26 +197,41 @@ function title(text) {
 }
 
 function stalls(detail, end) {
-  return detail.events.filter(isStall).map((event) => ({
+  return stallsOf(detail, end).map(({ from, to }) => ({
     type: "rect",
     xref: "x",
     yref: "paper",
-    x0: seconds(event.offset_us - event.wait_us),
-    x1: seconds(event.offset_us),
+    x0: seconds(from),
+    x1: seconds(to),
     y0: 0,
     y1: 1,
     layer: "below",
     fillcolor: colour("stall"),
     line: { width: 0 },
-    label: 100 * event.wait_us > 7 * end && { text: `stall ${micro(event.wait_us)}`, textposition: "top center", font: { size: 11, color: colour("failed") } },
+  }));
+}
+
+/** The length of each stall that has room for it, between growth and gaps, where nothing is drawn. */
+function lengths(detail, end) {
+  return stallsOf(detail, end).filter(({ from, to }) => 100 * (to - from) > 7 * end).map(({ from, to }) => ({
+    xref: "x",
+    yref: "paper",
+    x: seconds((from + to) / 2),
+    y: BETWEEN_PLOTS,
+    yanchor: "middle",
+    showarrow: false,
+    text: `stall ${micro(to - from)}`,
+    font: { size: 11, color: colour("failed") },
   }));
 }
 
 /** Moments worth a line; those at one place share it. */
 function milestones(detail, end) {
   const at = (type) => detail.events.find((event) => event.type === type)?.offset_us;
+  const { opening_ms: opening } = detail.stream;
   const first = detail.attributes["gen_ai.response.time_to_first_chunk"];
   const moments = [
+    [at("opened") ?? (opening ? opening * 1000 : undefined), "opened", "muted"],
     [typeof first === "number" ? first * 1e6 : undefined, "first chunk", "muted"],
     [at("first_token"), "first token", "ink"],
     [at("first_answer_token"), "first answer token", "ink"],
@@ -238,17 +263,38 @@ function line({ offset, property, level }) {
   };
 }
 
-function mark({ offset, marks, property, level }, end) {
-  const names = marks.map(({ name, time }, index) => (time === marks[index + 1]?.time ? name : `${name} ${time}`));
+function mark(place, end, width) {
+  const { offset, property, level } = place;
   return {
     xref: "x",
     yref: "paper",
     x: seconds(offset),
     y: 1 + level * 0.035,
     yanchor: "bottom",
-    xanchor: offset > 0.8 * end ? "right" : "left",
+    xanchor: isLate(place, end) ? "right" : "left",
+    align: isLate(place, end) ? "right" : "left",
     showarrow: false,
-    text: label(names.join(", ")),
+    bgcolor: colour("panel"), // or the line of a later moment would strike it through
+    borderpad: 1,
+    text: linesOf(place, end, width).map(label).join("<br>"),
     font: { size: 11, color: colour(property) },
   };
+}
+
+function isLate({ offset }, end) {
+  return offset > 0.8 * end;
+}
+
+/** The label of a moment in as many lines as fit beside it. */
+function linesOf(place, end, width) {
+  const names = place.marks.map(({ name, time }, index) => (time === place.marks[index + 1]?.time ? name : `${name} ${time}`));
+  const share = place.offset / end;
+  const room = (width - SIDES.l - SIDES.r) * (isLate(place, end) ? share : 1 - share);
+  const lines = [];
+  for (const name of names) {
+    const longer = lines.length ? `${lines.at(-1)}, ${name}` : name;
+    if (lines.length && longer.length * CHARACTER > room) lines.push(name);
+    else lines[Math.max(lines.length - 1, 0)] = longer;
+  }
+  return lines;
 }

@@ -2,18 +2,26 @@
 
 import { get } from "./api.js";
 import { draw, release } from "./chart.js";
+import { conversationPanel } from "./conversation.js";
 import { badge, element, panel } from "./elements.js";
 import { clock, duration } from "./format.js";
 import { groupsOf } from "./groups.js";
 import { attributesPanel, contentPanel, errorNotice, eventsPanel, facts, fieldsPanel, recordsPanel } from "./panels.js";
-import { picture } from "./picture.js";
+import { picture, spentBy } from "./picture.js";
+import { playback } from "./playback.js";
+import { advanced, told } from "./running.js";
+import { linearTicks } from "./scale.js";
+import { streamTools } from "./tools.js";
 import { waterfall } from "./waterfall.js";
 
-export function streamView(trace, span) {
+const TICK_MS = 1000;
+
+export function streamView(trace, span, list) {
   const options = { unit: "chars", gaps: "log" };
   const chart = element("div", { class: "picture", role: "img" });
   const legend = element("ul", { class: "legend", "aria-label": "Colours" });
   const head = element("div", {});
+  const figures = element("div", {}); // apart from the head, whose links keep the focus while the clock goes on
   const rest = element("div", {});
   const drawing = panel("Tokens over time",
     choice("Growth in", options, "unit", [["chars", "characters"], ["chunks", "chunks"]], () => show()),
@@ -22,29 +30,44 @@ export function streamView(trace, span) {
     chart,
     element("p", { class: "hint muted" }, "Drag to zoom, double-click to see all. The event table below has the same values."));
   const nothing = element("p", { class: "panel muted" });
-  const node = element("article", { class: "stream" }, head);
+  const player = playback();
+  const tools = streamTools(trace, span, list, () => detail);
+  const node = element("article", { class: "stream" }, head, tools.node, figures);
   let detail = null;
-  let state = "";
+  let fetched = null;
+  let fetchedAt = 0;
+  let zooms = false;
+  const ticking = setInterval(tick, TICK_MS);
 
   async function update() {
-    const found = await get(`/api/streams/${trace}/${span}`);
-    if (JSON.stringify(found) === state) return;
-    state = JSON.stringify(found);
+    const found = await get(`api/streams/${trace}/${span}`);
+    const isNew = !fetched || told(found) !== told(fetched);
+    [fetched, fetchedAt] = [found, performance.now()];
     detail = found;
-    const name = `${detail.stream.operation} ${detail.stream.model}`;
-    document.title = `${name} · otel-tokenstream`;
-    head.replaceChildren(...header(detail, name));
+    if (!isNew) return;
+    document.title = `${nameOf(detail)} · otel-tokenstream`;
+    head.replaceChildren(...header(detail, nameOf(detail), list));
     const open = new Set([...rest.querySelectorAll("details[open]")].map((details) => details.id));
     rest.replaceChildren(...[
-      fieldsPanel(detail), contentPanel(detail), waterfall(detail), attributesPanel(detail), eventsPanel(detail), recordsPanel(detail),
+      fieldsPanel(detail), conversationPanel(detail), contentPanel(detail), waterfall(detail), attributesPanel(detail), eventsPanel(detail), recordsPanel(detail),
     ].filter(Boolean));
     for (const details of rest.querySelectorAll("details")) details.open ||= open.has(details.id);
-    if (!drawing.isConnected) node.append(drawing, nothing, rest);
+    if (!drawing.isConnected) node.append(drawing, nothing, player.node, rest);
+    player.load(detail);
+    await tools.update();
     await show();
+  }
+
+  /** While a stream is in progress its clock goes on between two answers. */
+  function tick() {
+    if (!fetched?.stream.running || document.hidden) return;
+    detail = advanced(fetched, performance.now() - fetchedAt);
+    show();
   }
 
   async function show() {
     if (!detail) return;
+    figures.replaceChildren(facts(detail, spentBy(detail)));
     const groups = groupsOf(detail);
     drawing.hidden = groups.length === 0;
     nothing.hidden = !drawing.hidden;
@@ -52,22 +75,46 @@ export function streamView(trace, span) {
     if (drawing.hidden) return;
     legend.replaceChildren(...keys(groups, detail));
     chart.setAttribute("aria-label", describe(detail));
-    const { traces, layout } = picture(detail, options);
+    const { traces, layout } = picture(detail, { ...options, width: chart.clientWidth });
     await draw(chart, traces, layout);
+    if (!zooms) chart.on("plotly_relayout", rescale);
+    zooms = true;
+    await rescale();
   }
 
-  return { node, update, recolour: show, close: () => release(chart) };
+  /** Ticks that fit what a zoom shows. */
+  async function rescale() {
+    const { range: [low, high], tickvals: shown } = chart.layout.xaxis;
+    const { tickvals, ticktext } = linearTicks(low, high, 1000);
+    if (JSON.stringify(tickvals) === JSON.stringify(shown)) return;
+    await window.Plotly.relayout(chart, { "xaxis.tickvals": tickvals, "xaxis.ticktext": ticktext });
+  }
+
+  return {
+    node,
+    update,
+    recolour: show,
+    keys: tools.keys,
+    close: () => {
+      player.close();
+      clearInterval(ticking);
+      release(chart);
+    },
+  };
 }
 
-function header(detail, name) {
+function nameOf({ stream }) {
+  return `${stream.operation} ${stream.model}`;
+}
+
+function header(detail, name, list) {
   const { stream } = detail;
-  const told = [stream.service, stream.provider, clock(stream.start_unix_ns, { precise: true }), duration(stream.duration_ms)];
+  const told = [stream.service, stream.provider, clock(stream.start_unix_ns, { precise: true })];
   return [
-    element("p", { class: "back" }, element("a", { href: "#/" }, "← Streams")),
+    element("p", { class: "back" }, element("a", { href: list ? `#/?${list}` : "#/" }, "← Streams")),
     element("h1", {}, name, " ", badge(stream)),
     element("p", { class: "muted" }, told.filter(Boolean).join(" · "), " · trace ", element("code", {}, stream.trace_id)),
     errorNotice(detail),
-    facts(detail),
   ].filter(Boolean);
 }
 
@@ -90,6 +137,7 @@ function keys(groups, detail) {
     ...groups.map((group) => key("line", group.name, { background: `var(--${group.property})` })),
     single && key("dot", "gap"),
     merged && key("diamond", "longest gap of a merged event"),
+    key("line", "opening", { background: "var(--opening)" }),
     key("line", "wait for the provider", { background: "var(--wait)" }),
     key("line", "consumer’s time", { background: "var(--consumer)" }),
     detail.stream.stall_count > 0 && key("band", "stall"),
@@ -98,6 +146,7 @@ function keys(groups, detail) {
 
 function whyNothing(stream) {
   if (stream.chunks === null) return "This call was not streamed: there are no tokens over time to show.";
+  if (stream.chunks === 0 && stream.in_progress) return "No chunk has come yet.";
   if (stream.chunks === 0) return "No chunk came.";
   return "The token events of this stream are not here: the application sends none, or sends them as log records that did not arrive.";
 }

@@ -1,7 +1,9 @@
 // The trace around a stream, parents above their children, on one time scale.
 
-import { element, panel } from "./elements.js";
-import { between, duration } from "./format.js";
+import { get } from "./api.js";
+import { element, panel, table } from "./elements.js";
+import { between, duration, value } from "./format.js";
+import { linearTicks } from "./scale.js";
 
 const DEEPEST = 12;
 
@@ -12,10 +14,17 @@ export function waterfall(detail) {
   const latest = spans.map((span) => BigInt(span.end)).reduce((a, b) => (a > b ? a : b)).toString();
   const whole = Math.max(between(earliest, latest), 0.001);
   const rows = inOrder(spans).map(({ span, depth }) => row(span, depth, earliest, whole, detail));
-  const title = spans.length === 1 ? "Trace: this span alone" : `Trace: ${spans.length} spans, ${duration(whole)}`;
+  const title = spans.length === 1 ? "this span alone" : `${spans.length} spans, ${duration(whole)}`;
   return panel("Trace",
-    element("p", { class: "muted" }, title.replace("Trace: ", "")),
+    element("p", { class: "muted" }, title, " · the thin mark is the first token · a span opens with a click"),
+    element("div", { class: "waterfall-axis", "aria-hidden": "true" }, ticks(whole)),
     element("ol", { class: "waterfall" }, rows));
+}
+
+function ticks(whole) {
+  const { tickvals, ticktext } = linearTicks(0, whole, 1);
+  return element("span", { class: "track" }, tickvals.map((value, index) =>
+    element("span", { class: "tick", style: { left: `${(100 * value) / whole}%` } }, ticktext[index])));
 }
 
 /** Depth first; a span whose parent was not sent stands at the top. */
@@ -51,11 +60,43 @@ function row(span, depth, earliest, whole, detail) {
   const name = span.is_generation && !here
     ? element("a", { href: `#/${detail.stream.trace_id}/${span.span_id}` }, span.name)
     : element("span", {}, span.name);
+  const first = span.first_token_ms === null ? null : start + (100 * span.first_token_ms) / whole;
+  const inside = element("div", { class: "inside" });
+  const open = element("button", { type: "button", class: "toggle", "aria-expanded": "false", "aria-label": `Open ${span.name}`, onclick: () => toggle() }, "▸");
+  const toggle = async () => {
+    const opens = open.getAttribute("aria-expanded") === "false";
+    open.setAttribute("aria-expanded", String(opens));
+    open.textContent = opens ? "▾" : "▸";
+    inside.replaceChildren(...(opens ? spanDetails(await get(`api/spans/${detail.stream.trace_id}/${span.span_id}`)) : []));
+  };
   return element("li", { class: here ? "here" : null, "aria-current": here ? "true" : null },
-    element("span", { class: "name", style: { "--depth": String(Math.min(depth, DEEPEST)) } }, name,
-      element("span", { class: "muted" }, kind === "internal" || kind === "unspecified" ? "" : ` ${kind}`),
-      span.error_type && element("span", { class: "error-type", title: span.error_type }, String(span.error_type).split(".").at(-1))),
-    element("span", { class: "track", "aria-hidden": "true" },
-      element("span", { class: `extent ${kind}${state}`, style: { left: `${start}%`, width: `max(2px, ${width}%)` } })),
-    element("span", { class: "number" }, duration(time)));
+    element("div", { class: "span-row", onclick: (event) => event.target.closest("a, button") || toggle() },
+      open,
+      element("span", { class: "name", style: { "--depth": String(Math.min(depth, DEEPEST)) } }, name,
+        element("span", { class: "muted" }, kind === "internal" || kind === "unspecified" ? "" : ` ${kind}`),
+        span.error_type && element("span", { class: "error-type", title: span.error_type }, String(span.error_type).split(".").at(-1))),
+      element("span", { class: "track", "aria-hidden": "true" },
+        element("span", { class: `extent ${kind}${state}`, style: { left: `${start}%`, width: `max(2px, ${width}%)` } }),
+        first !== null && element("span", { class: "first-token", style: { left: `${first}%` } })),
+      element("span", { class: "number" }, duration(time))),
+    inside);
+}
+
+function spanDetails(span) {
+  const pairs = (content) => Object.entries(content).map(([name, each]) =>
+    element("tr", {}, element("th", { scope: "row" }, element("code", {}, name)), element("td", { class: "value" }, value(each))));
+  const events = span.events.map((event) => element("tr", {},
+    element("th", { scope: "row" }, `${duration(between(span.start, event.time_unix_ns))} ${event.name}`),
+    element("td", { class: "value" }, value(event.attributes))));
+  const links = span.links.map((link) => element("tr", {},
+    element("th", { scope: "row" }, link.is_generation
+      ? element("a", { href: `#/${link.trace_id}/${link.span_id}` }, link.span_id)
+      : element("code", {}, `${link.trace_id} ${link.span_id}`)),
+    element("td", { class: "value" }, value(link.attributes))));
+  return [
+    span.status_message && element("p", { class: "warning" }, span.status_message),
+    table(`Attributes of ${span.name}`, ["Attribute", "Value"], pairs(span.attributes), { class: "span-attributes" }),
+    events.length > 0 && table(`Events of ${span.name}`, ["Event", "Attributes"], events),
+    links.length > 0 && table(`Links of ${span.name}`, ["Span", "Attributes"], links),
+  ].filter(Boolean);
 }

@@ -1,0 +1,1 @@
+"""What Grafana and Prometheus load, and what writes it."""

@@ -1,0 +1,1 @@
+"""Commands that show streams while they run: run, tail and top."""

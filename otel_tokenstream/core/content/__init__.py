@@ -1,0 +1,1 @@
+"""Text of prompts and answers: messages, limits, redaction, and the attributes that carry it."""

@@ -1,0 +1,1 @@
+"""Spans, events, log records and metrics, and the observers of running calls."""

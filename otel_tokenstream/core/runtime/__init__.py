@@ -1,0 +1,1 @@
+"""Isolation of our faults, forks, context variables, finalizers and proxy classes. Knows no model call."""

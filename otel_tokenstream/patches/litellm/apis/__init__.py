@@ -1,0 +1,1 @@
+"""One file for each API of litellm: a reader of its chunks and a reader of its answers."""

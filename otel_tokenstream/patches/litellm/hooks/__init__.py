@@ -1,0 +1,1 @@
+"""The functions of litellm that are patched, and the wrappers around them."""

@@ -1,0 +1,1 @@
+"""Facts about an answer that are known only at its end."""

@@ -1,0 +1,1 @@
+"""Bytes and streams below the APIs: server-sent events, AWS event streams, JSON in pieces."""

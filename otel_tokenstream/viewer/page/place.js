@@ -1,0 +1,43 @@
+// Where the reader was: each entry of the history keeps its scroll position and its focused link.
+
+const EVERY_MS = 150;
+
+history.scrollRestoration = "manual";
+let waiting = 0;
+let arriving = false;
+
+function keep() {
+  clearTimeout(waiting);
+  waiting = 0;
+  if (arriving) return;
+  const focused = document.activeElement?.closest?.("a[href], button[data-key]");
+  history.replaceState({ y: scrollY, at: focused?.getAttribute("href") ?? focused?.dataset.key ?? null }, "");
+}
+
+addEventListener("scroll", () => {
+  waiting ||= setTimeout(keep, EVERY_MS);
+}, { passive: true });
+addEventListener("focusin", () => {
+  waiting ||= setTimeout(keep, EVERY_MS);
+});
+
+/** Before the address is changed. */
+export const keepPlace = keep;
+
+/**
+ * Called when another view begins. Returns what brings the reader back to where an entry of the history was left, once the
+ * view is filled; a new entry begins at the top, and has nothing to come back to.
+ */
+export function arrive(main) {
+  clearTimeout(waiting);
+  waiting = 0;
+  const left = history.state;
+  if (!left) return () => scrollTo(0, 0);
+  arriving = true;
+  return () => {
+    const link = left.at && [...main.querySelectorAll("a[href], button[data-key]")].find((each) => (each.getAttribute("href") ?? each.dataset.key) === left.at);
+    if (!main.contains(document.activeElement?.closest("input"))) link?.focus({ preventScroll: true });
+    scrollTo(0, left.y);
+    arriving = false;
+  };
+}

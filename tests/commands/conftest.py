@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.viewer.conftest import application, viewer
+
+__all__ = ["application", "viewer"]

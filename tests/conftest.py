@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import signal
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
 _TESTS_A_COLLECTION = 25
 _tests = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    """Take SIGINT, which a shell without job control has its background commands ignore, and they their children."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from typing import TYPE_CHECKING, Any
 from unittest.mock import AsyncMock, Mock, patch
 
@@ -60,6 +61,20 @@ async def test_a_mock_in_the_place_of_a_routers_method_is_asked_instead(
     await drained(routed.acompletion, model="group", messages=QUESTION)
     await drained(routed.completion, model="group", messages=QUESTION)
     assert [generation.name for generation in tokenstream.generations] == ["chat group"] * 2
+
+
+async def test_a_routers_call_reads_nothing_that_warns_the_program(
+    provider: ScriptedProvider, tokenstream: Capture
+) -> None:
+    """Routers warn of members that they will lose."""
+    routed = router(provider)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        routed.completion(model="group", messages=QUESTION)
+        await routed.acompletion(model="group", messages=QUESTION)
+
+    assert [str(each.message) for each in seen if "otel_tokenstream" in each.filename] == []
+    assert [each.attributes[signals.PROVIDER_NAME] for each in tokenstream.generations] == ["deepseek"] * 2
 
 
 def _subclass() -> type[litellm.Router]:

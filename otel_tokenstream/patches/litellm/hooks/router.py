@@ -23,7 +23,7 @@ from otel_tokenstream.patches.seams import LITELLM, PublicEntry
 from otel_tokenstream.patches.table import Patch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from otel_tokenstream.core.emit.telemetry import Telemetry
     from otel_tokenstream.patches.litellm.apis.endpoint import Endpoint
@@ -145,8 +145,15 @@ def _target(router: Any, arguments: Mapping[str, Any]) -> Target:
     If another deployment answers in the end, its attempt corrects them.
     """
     group = str(arguments.get("model"))
-    for deployment in getattr(router, "model_list", None) or ():
+    for deployment in _deployments(router):
         if deployment.get("model_name") == group:
             return target(deployment["litellm_params"])._replace(model=group)
     known = target(arguments)
     return known if known.provider else Target(OTHER, group, None, None)
+
+
+def _deployments(router: Any) -> Sequence[Mapping[str, Any]]:
+    # Reading model_list warns the program since 1.109.
+    if hasattr(router, "registry"):
+        return router.registry().all() or ()
+    return getattr(router, "model_list", None) or ()

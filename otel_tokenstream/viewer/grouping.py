@@ -39,8 +39,8 @@ def grouped(
     places = np.flatnonzero(mask)
     keys = _keys(index, by)[places]
     chosen = _newest(keys, index["start_ns"][places], offset + limit)[offset:]
-    count = len(np.unique(keys))
-    inside = np.isin(keys, chosen)
+    count = _different(keys)
+    inside = _among(keys, chosen)
     places, keys = places[inside], keys[inside]
     return [_group(index, connection, places[keys == key], by) for key in chosen], count
 
@@ -57,6 +57,23 @@ def _newest(keys: Array, starts: Array, wanted: int) -> Array:
             found: Array = keys[latest[np.sort(first)[:wanted]]]
             return found
         looked_at *= 8
+
+
+def _different(keys: Array) -> int:
+    """How many; sorting a million keys takes a tenth of the time of np.unique, which hashes them."""
+    ordered = np.sort(keys)
+    return int((ordered[1:] != ordered[:-1]).sum()) + bool(len(keys))
+
+
+def _among(keys: Array, few: Array) -> Mask:
+    """Which keys are among the few; np.isin sorts all keys for that."""
+    if not len(few):
+        return np.zeros(len(keys), bool)
+    ordered = np.sort(few)
+    places = np.searchsorted(ordered, keys)
+    places[places == len(ordered)] = 0
+    found: Mask = ordered[places] == keys
+    return found
 
 
 def _keys(index: Index, by: str) -> Array:

@@ -132,14 +132,16 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
+    found: object
     if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415  # slow, and seldom asked for
+        from importlib.metadata import version  # noqa: PLC0415  # slow, and not needed at the start of a process
 
-        return version("otel-tokenstream")
-    if name not in _MODULES:
+        found = version("otel-tokenstream")
+    elif name in _MODULES:
+        found = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    else:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
-    found: object = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = found
     return found
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from functools import cache
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Span
 
-from otel_tokenstream import signals
+from otel_tokenstream import __version__, signals
 from otel_tokenstream.core.content.correlation import attributes as labels_of
 from otel_tokenstream.core.content.correlation import correlate, correlation
 from otel_tokenstream.core.content.redaction import sanitize, sanitize_attributes
@@ -171,7 +170,7 @@ class _NotedSpan(Span):
 
 @cache
 def _tracer() -> Tracer:
-    return trace.get_tracer(signals.SCOPE, version("otel-tokenstream"), schema_url=signals.SCHEMA_URL)
+    return trace.get_tracer(signals.SCOPE, __version__, schema_url=signals.SCHEMA_URL)
 
 
 @cache

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import cache
 from importlib.machinery import PathFinder
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
@@ -82,6 +83,7 @@ def on_disk(module: str) -> bool:
     return True
 
 
+@cache
 @guarded
 def _version(library: str) -> str | None:
     try:

@@ -54,13 +54,16 @@ def record_many(histogram: Any, values: Values, attributes: dict[str, Any], cont
             histogram.record(value, attributes, context)
         return
     for aggregation in aggregations:
-        if _takes_counts(aggregation):
+        if _has(aggregation, "_ExplicitBucketHistogramAggregation", _EXPLICIT):
             _add(aggregation, rest)
-            if sampled:
-                _offer(aggregation, rest, measurement)
+        elif _has(aggregation, "_ExponentialBucketHistogramAggregation", _EXPONENTIAL):
+            _add_exponential(aggregation, rest, measurement)
         else:
             for measurement.value in _each(rest):
                 aggregation.aggregate(measurement, sampled)
+            continue
+        if sampled:
+            _offer(aggregation, rest, measurement)
 
 
 def _each(values: Values) -> Iterable[float]:
@@ -106,11 +109,14 @@ def _may_be_exemplar(histogram: Any, value: float, measurement: Measurement) -> 
     return sampled
 
 
-def _takes_counts(aggregation: Any) -> bool:
-    """Return whether this is the SDK's histogram of explicit bounds, with the state that ``_add`` changes."""
-    return type(aggregation).__name__ == "_ExplicitBucketHistogramAggregation" and all(
-        hasattr(aggregation, name) for name in ("_value", "_sum", "_min", "_max", "_boundaries", "_record_min_max")
-    )
+_TOTALS = ("_lock", "_reservoir", "_sum", "_min", "_max", "_record_min_max")
+_EXPLICIT = (*_TOTALS, "_value", "_boundaries")
+_EXPONENTIAL = (*_TOTALS, "_count", "_value_positive", "_mapping")
+
+
+def _has(aggregation: Any, name: str, state: Sequence[str]) -> bool:
+    """Return whether this is the SDK's aggregation of that name, with the state that is changed here."""
+    return type(aggregation).__name__ == name and all(hasattr(aggregation, each) for each in state)
 
 
 def _add(aggregation: Any, values: Values) -> None:
@@ -120,16 +126,54 @@ def _add(aggregation: Any, values: Values) -> None:
         counts = aggregation._value  # noqa: SLF001
         if counts is None:
             counts = aggregation._value = [0] * (len(bounds) + 1)  # noqa: SLF001
-        total = aggregation._sum  # noqa: SLF001
         for value, count in values:
             counts[bisect_left(bounds, value)] += count
-            for _ in range(count):  # a product is rounded otherwise than a sum
-                total += value
-        aggregation._sum = total  # noqa: SLF001
-        recorded = [value for value, count in values if count]
-        if recorded and aggregation._record_min_max:  # noqa: SLF001
-            aggregation._min = min(aggregation._min, *recorded)  # noqa: SLF001
-            aggregation._max = max(aggregation._max, *recorded)  # noqa: SLF001
+        _sum_up(aggregation, values)
+
+
+def _add_exponential(aggregation: Any, values: Values, measurement: Measurement) -> None:
+    """Leave to the SDK each value for which its buckets have to change."""
+    done = 0
+    while True:
+        done += _add_inside(aggregation, values[done:] if done else values)
+        if done == len(values):
+            return
+        measurement.value, count = values[done]
+        for _ in range(count):
+            aggregation.aggregate(measurement, False)
+        done += 1
+
+
+def _add_inside(aggregation: Any, values: Values) -> int:
+    """Add values until one is outside the buckets that there are; return how many were added."""
+    with aggregation._lock:  # noqa: SLF001
+        buckets = aggregation._value_positive  # noqa: SLF001
+        if not buckets:
+            return 0
+        counts, map_to_index = buckets.counts, aggregation._mapping.map_to_index  # noqa: SLF001
+        base, low, high = buckets.index_base, buckets.index_start, buckets.index_end
+        done = 0
+        for value, count in values:
+            index = map_to_index(value) if value > 0 else low - 1
+            if not low <= index <= high:
+                break
+            counts[index - base] += count  # below the base it counts from the end, as there
+            aggregation._count += count  # noqa: SLF001
+            done += 1
+        _sum_up(aggregation, values[:done])
+    return done
+
+
+def _sum_up(aggregation: Any, values: Values) -> None:
+    total = aggregation._sum  # noqa: SLF001
+    for value, count in values:
+        for _ in range(count):  # a product is rounded otherwise than a sum
+            total += value
+    aggregation._sum = total  # noqa: SLF001
+    recorded = [value for value, count in values if count]
+    if recorded and aggregation._record_min_max:  # noqa: SLF001
+        aggregation._min = min(aggregation._min, *recorded)  # noqa: SLF001
+        aggregation._max = max(aggregation._max, *recorded)  # noqa: SLF001
 
 
 def _offer(aggregation: Any, values: Values, measurement: Measurement) -> None:

@@ -6,7 +6,6 @@ import threading
 import time
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -15,7 +14,7 @@ from opentelemetry import _logs, metrics, trace
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Link, SpanKind
 
-from otel_tokenstream import signals
+from otel_tokenstream import __version__, signals
 from otel_tokenstream.core.call import in_flight, nesting
 from otel_tokenstream.core.call.model_call import ModelCall
 from otel_tokenstream.core.call.timeline import Timeline
@@ -133,16 +132,15 @@ class Telemetry:
         meter_provider: MeterProvider | None = None,
         logger_provider: LoggerProvider | None = None,
     ) -> None:
-        ours = version("otel-tokenstream")
         self.settings = settings
         self.enabled = True
-        self.tracer = trace.get_tracer(signals.SCOPE, ours, tracer_provider, signals.SCHEMA_URL)
+        self.tracer = trace.get_tracer(signals.SCOPE, __version__, tracer_provider, signals.SCHEMA_URL)
         measured_by = meter_provider or metrics.get_meter  # which leads to the global one
         if measured_by not in _instruments:
-            meter = metrics.get_meter(signals.SCOPE, ours, meter_provider, signals.SCHEMA_URL)
+            meter = metrics.get_meter(signals.SCOPE, __version__, meter_provider, signals.SCHEMA_URL)
             _instruments[measured_by] = Instruments(meter, settings)
         self.instruments = _instruments[measured_by]
-        self.logger = _logs.get_logger(signals.SCOPE, ours, logger_provider, signals.SCHEMA_URL)
+        self.logger = _logs.get_logger(signals.SCOPE, __version__, logger_provider, signals.SCHEMA_URL)
         self._tracer_provider = tracer_provider
         self._meter_provider = meter_provider
         self._logger_provider = logger_provider

@@ -35,6 +35,12 @@ VIEWS: dict[str, list[View]] = {
         View(instrument_name="gaps", aggregation=ExplicitBucketHistogramAggregation([0.03], record_min_max=False))
     ],
     "exponential": [View(instrument_name="gaps", aggregation=ExponentialBucketHistogramAggregation())],
+    "exponential, of few buckets": [
+        View(
+            instrument_name="gaps",
+            aggregation=ExponentialBucketHistogramAggregation(max_size=6, record_min_max=False),
+        )
+    ],
     "a sum": [View(instrument_name="gaps", aggregation=SumAggregation())],
     "dropped": [View(instrument_name="gaps", aggregation=DropAggregation())],
     "fewer attributes": [View(instrument_name="gaps", attribute_keys={"model"})],

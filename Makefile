@@ -43,6 +43,9 @@ LLAMA_WHEELS = $(CACHE)/wheels/llama-cpp-python-$(LLAMA)-$(shell .venv/bin/pytho
 
 # Most tests wait most of the time.
 AT_ONCE := -n 4 --dist worksteal
+# Some tests time real processes, which others beside them can delay: what failed must pass alone.
+alone = { test $$? = 1 && echo 'What failed runs again, alone' && \
+  .venv/bin/python -m pytest --last-failed --last-failed-no-failures none $(1); }
 NEWEST := tests/versions tests/endings tests/patches $(AT_ONCE)
 
 # Tests start programs by their names.
@@ -58,7 +61,7 @@ example: .venv/examples $(if $(filter local,$(MODEL)),.venv/local)
 	@.venv/bin/python examples/run.py '$(NAME)' $(ASKED)
 
 test: .venv/test browser brokers
-	.venv/bin/python -m pytest $(AT_ONCE) $(ARGS)
+	.venv/bin/python -m pytest $(AT_ONCE) $(ARGS) || $(call alone,$(ARGS))
 
 test-fast: .venv/base/ready
 	.venv/base/bin/python -m pytest -n 2 tests/core tests/fields $(ARGS)

@@ -20,7 +20,7 @@ stack-binaries: ## Build the Collector, Prometheus, Loki and Alertmanager for th
 	.venv/bin/python -m tests.stack.binaries
 
 test-stack: check-dashboards stack-binaries ## Run the shipped configuration on the real components
-	.venv/bin/python -m pytest tests/stack -ra -s --durations=5
+	.venv/bin/python -m pytest tests/stack -ra -s --durations=5 || $(call alone,tests/stack -ra -s)
 
 # Grafana reads the file as a user of its own: the directory keeps others out, not the file.
 secrets: ## Write a password for Grafana to secrets/, unless there is one

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Opener = Callable[[ScriptedProvider, float], Callable[[], Any]]
 
 LAST = "last"  # the piece after which nothing is under way: what a caller has by then is always the same
-TIMEOUT = 0.15  # seconds a read may last in the endings that time out
+TIMEOUT = 0.5  # seconds a read may last in the endings that time out
 
 _MADE_ANEW = re.compile(r"\b(resp|msg|item|cmpl|chatcmpl|content)[-_][\w=+/-]+|[0-9a-f-]{32,}|\d{6,}|\d+\.\d+e-\d+")
 _FINISHED = re.compile(rb'"(stop_reason|finishReason|finish_reason)":\s*"')

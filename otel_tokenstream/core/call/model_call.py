@@ -6,7 +6,7 @@ import time
 from collections import deque
 from contextvars import copy_context
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_tokenstream import signals
 from otel_tokenstream.core.call import in_flight
@@ -37,6 +37,17 @@ ATTEMPTS_KEPT = 8
 
 now = time.perf_counter_ns
 _NOWHERE: deque[Row] = deque(maxlen=0)
+
+
+class Start(NamedTuple):
+    """The same instant in ns of ``perf_counter_ns`` and of the wall clock."""
+
+    clock: int
+    wall: int
+
+    @classmethod
+    def now(cls) -> Start:
+        return cls(now(), time.time_ns())
 
 
 class ModelCall:
@@ -88,7 +99,14 @@ class ModelCall:
         "usage",
     )
 
-    def __init__(self, request: Request, recorder: CallRecorder, timeline: Timeline, context: Any = None) -> None:
+    def __init__(
+        self,
+        request: Request,
+        recorder: CallRecorder,
+        timeline: Timeline,
+        context: Any = None,
+        start: Start | None = None,
+    ) -> None:
         self.request = request
         self.recorder = recorder
         self.timeline = timeline
@@ -138,9 +156,9 @@ class ModelCall:
         # When the caller was given its stream; 0 before that, and where there is none.
         self.opened = 0
         self.ended = 0
-        self.anchor = time.time_ns()
+        self.started, self.anchor = start or Start.now()
         # When the read that is pending now began, in ns of perf_counter_ns; 0 while no read is pending.
-        self.started = self.read_started = now()
+        self.read_started = self.started
         in_flight.add(self)
 
     def chunk(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from otel_tokenstream.core.call.model_call import ModelCall
+from otel_tokenstream.core.call.model_call import ModelCall, Start
 from otel_tokenstream.core.call.timeline import TEXT, TOOL_CALL
 from otel_tokenstream.core.content import messages
 from otel_tokenstream.core.content.redaction import redaction_buffer_size
@@ -95,11 +95,17 @@ class Captured(ModelCall):
     __slots__ = ("error_message", "transcript")
 
     def __init__(
-        self, request: Request, recorder: CallRecorder, timeline: Timeline, context: Any, settings: Settings
+        self,
+        request: Request,
+        recorder: CallRecorder,
+        timeline: Timeline,
+        context: Any,
+        start: Start | None,
+        settings: Settings,
     ) -> None:
         self.transcript = Transcript(request, min(settings.value_limit, settings.content_share), settings.redact)
         self.error_message: str | None = None
-        super().__init__(request, recorder, timeline, context)
+        super().__init__(request, recorder, timeline, context, start)
 
     def text(self, read_started: int, arrived: int, text: str) -> None:
         super().text(read_started, arrived, text)

@@ -16,7 +16,7 @@ from opentelemetry.trace import Link, SpanKind
 
 from otel_tokenstream import __version__, signals
 from otel_tokenstream.core.call import in_flight, nesting
-from otel_tokenstream.core.call.model_call import ModelCall
+from otel_tokenstream.core.call.model_call import ModelCall, Start
 from otel_tokenstream.core.call.timeline import Timeline
 from otel_tokenstream.core.content import correlation
 from otel_tokenstream.core.content.redaction import redaction_buffer_size, sanitize_attributes
@@ -167,6 +167,7 @@ class Telemetry:
         """
         if not self.enabled or not is_instrumentation_enabled():
             return None
+        start = Start.now()
         if self.settings.new_names:
             attempt(_count_call)
         correlated = attempt(correlation.correlation, self.settings.baggage_keys) or {}
@@ -175,11 +176,11 @@ class Telemetry:
         if parameters != request.parameters:
             request = replace(request, parameters=parameters)
         adopted, above = attempt(nesting.owned_elsewhere) is True, trace.get_current_span()
-        span = above if adopted else self._start_span(request)
+        span = above if adopted else self._start_span(request, start)
         try:
             if adopted:
                 span.set_attributes(labels)
-            return self._generation(request, span, above, correlated, adopted=adopted)
+            return self._generation(request, start, span, above, correlated, adopted=adopted)
         except BaseException as problem:
             if not adopted:
                 span.end()
@@ -189,7 +190,7 @@ class Telemetry:
             return None
 
     def _generation(
-        self, request: Request, span: Span, above: Span, correlated: Mapping[str, str], *, adopted: bool
+        self, request: Request, start: Start, span: Span, above: Span, correlated: Mapping[str, str], *, adopted: bool
     ) -> ModelCall:
         settings = self.settings
         providers = (trace.get_tracer_provider(), metrics.get_meter_provider(), _logs.get_logger_provider())
@@ -226,9 +227,9 @@ class Telemetry:
         context = trace.set_span_in_context(span)
         context = attempt(nesting.mark, context) or context
         if detailed or (settings.content_on_spans and span.is_recording()):
-            call: ModelCall = Captured(request, recorder, timeline, context, settings)
+            call: ModelCall = Captured(request, recorder, timeline, context, start, settings)
         else:
-            call = ModelCall(request, recorder, timeline, context)
+            call = ModelCall(request, recorder, timeline, context, start)
         call.context = attempt(nesting.reading, call) or context
         for watch in watches:
             attempt(watch.started, call)
@@ -254,13 +255,14 @@ class Telemetry:
         about = {**attributes, **correlation.attributes(correlated, self.settings.redact)}
         return agents.AgentStep(self.tracer if self.enabled else None, self.instruments, operation, name, about)
 
-    def _start_span(self, request: Request) -> Span:
+    def _start_span(self, request: Request, start: Start) -> Span:
         before = correlation.continued()
         return self.tracer.start_span(
             f"{request.operation} {request.model}".rstrip(),
             kind=SpanKind.CLIENT,
             attributes=span_data.request_attributes(request),
             links=[Link(before)] if before is not None else None,
+            start_time=start.wall,
         )
 
     @guarded

@@ -133,6 +133,17 @@ def test_values_of_a_full_span_are_right(record: Record) -> None:
     assert said[signals.FINISH_REASONS] == ("stop",)
 
 
+@pytest.mark.parametrize("content", ["no_content", "span_only"])
+def test_span_and_call_begin_at_one_instant_so_that_the_parts_make_up_the_span(record: Record, content: str) -> None:
+    telemetry, captured = record(capture_content=content)
+    call = telemetry.start(replace(FULL, messages=[{"role": "user", "content": "a long prompt" * 1_000}]))
+    assert call is not None
+    call.end(COMPLETED)
+
+    (generation,) = captured.generations
+    assert (generation.span.start_time, generation.span.end_time) == (call.anchor, call.wall(call.ended))
+
+
 def test_a_request_without_a_model_is_named_by_its_operation(record: Record) -> None:
     """What is passed through to a provider need not name one."""
     telemetry, captured = record()

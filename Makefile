@@ -48,6 +48,9 @@ alone = { test $$? = 1 && echo 'What failed runs again, alone' && \
   .venv/bin/python -m pytest --last-failed --last-failed-no-failures none $(1); }
 NEWEST := tests/versions tests/endings tests/patches $(AT_ONCE)
 
+# Tests start hundreds of processes, which would each compile all that they import.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Tests start programs by their names.
 test coverage mutations test-slow test-oldest test-newest test-openai2 test-stack: export PATH := $(CURDIR)/.venv/bin:$(PATH)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import os
 import signal
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
     from tests.viewer.browser import Browser
 
 
+# Each process that imports litellm would ask the internet for its prices.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
 _TESTS_A_COLLECTION = 25
 _tests = itertools.count(1)
 
 
 def pytest_configure() -> None:
-    """Take SIGINT, which a shell without job control has its background commands ignore, and they their children."""
+    # A shell without job control has its background commands ignore it, and they their children.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -48,7 +48,6 @@ def healthy(receiver: str, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatc
     monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", OTHERS)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://{receiver}")
-    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     return monkeypatch
 
 

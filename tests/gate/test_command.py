@@ -11,6 +11,7 @@ import pytest
 
 from otel_tokenstream.cli import main
 from otel_tokenstream.demo.provider import Script, ScriptedProvider
+from tests import zero_code
 
 PROGRAM = """
 import os, sys, litellm
@@ -33,7 +34,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: ScriptedP
     provider.scripts["early"] = Script(pieces=["a ", "b"], first_piece=0.01, gap=0.001)
     provider.scripts["late"] = Script(pieces=["a ", "b"], first_piece=0.2, gap=0.001)
     monkeypatch.setenv("BASE_URL", provider.base_url)
-    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", zero_code.OTHERS)
     monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tokenstream-gate.toml").write_text(CONFIGURATION, encoding="utf-8")

@@ -39,7 +39,7 @@ def play(provider: ScriptedProvider, *names: str) -> tuple[dict[str, list[dict[s
     provider.scripts["steady"] = Script(gap=0.001)
     done = subprocess.run(
         [sys.executable, str(SCENE), provider.base_url, *names],
-        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "DSPY_CACHEDIR": os.devnull},
+        env={**os.environ, "DSPY_CACHEDIR": os.devnull},
         capture_output=True,
         text=True,
         check=False,

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import os
 
-# Before litellm and DSPy are imported: the first asks a server for its prices, the second keeps answers on disk.
-os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+# Before DSPy is imported, which keeps answers on disk.
 os.environ.setdefault("DSPY_CACHEDIR", os.devnull)
 
 from typing import TYPE_CHECKING, Any

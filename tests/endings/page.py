@@ -30,7 +30,8 @@ the finish reason `error`. A caller that leaves early is no error: *closed* is a
 *abandoned* a stream that was dropped, *cancelled* a task that was cancelled while it waited for a chunk
 (one that was cancelled elsewhere drops the stream). Leaving after the finish reason
 is completion. A dash is an ending the library's stream cannot have: what has no `close()` cannot
-be closed. It was run with litellm 1.106.12, 1.109.3 and 1.110.2. litellm's functions that are bridged to another API are columns of their own
+be closed. It was run with litellm 1.106.12, 1.109.3 and 1.110.2.
+litellm's functions that are bridged to another API are columns of their own
 (*over chat*): they end by other code of litellm's, as they do *by native code* (`litellm.rust(True)`). An
 exception that drops a stream of litellm's native messages crashes Python, without this package too
 (1.110.2): that cell is not run. *pass-through* is `llm_passthrough_route`. A

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from otel_tokenstream.core.content.correlation import correlate
     from otel_tokenstream.core.content.redaction import Redactor
     from otel_tokenstream.core.emit.telemetry import flush
+    from otel_tokenstream.core.runtime.version import __version__
     from otel_tokenstream.fields.streamed import stream_fields
     from otel_tokenstream.instrument_options import InstrumentOptions
     from otel_tokenstream.instrumentors import (
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
     from otel_tokenstream.live.subscribers import AsyncSubscription, Tokens, subscribe, tokens
     from otel_tokenstream.live.terminal import Terminal
     from otel_tokenstream.settings import SettingError
-
-    __version__: str
 
 __all__ = [
     "AnthropicInstrumentor",
@@ -121,6 +120,7 @@ _MODULES = {
     "TokenConsumer": "live.consumer",
     "TokenEvent": "live.events",
     "Tokens": "live.subscribers",
+    "__version__": "core.runtime.version",
     "attach": "live.sink",
     "correlate": "core.content.correlation",
     "flush": "core.emit.telemetry",
@@ -132,16 +132,10 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
-    found: object
-    if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415  # slow, and not needed at the start of a process
-
-        found = version("otel-tokenstream")
-    elif name in _MODULES:
-        found = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    else:
+    if name not in _MODULES:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
+    found: object = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = found
     return found
 

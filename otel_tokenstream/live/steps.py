@@ -10,7 +10,7 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Span
 
-from otel_tokenstream import __version__, signals
+from otel_tokenstream import signals
 from otel_tokenstream.core.content.correlation import attributes as labels_of
 from otel_tokenstream.core.content.correlation import correlate, correlation
 from otel_tokenstream.core.content.redaction import sanitize, sanitize_attributes
@@ -19,6 +19,7 @@ from otel_tokenstream.core.emit.internal_span import Step
 from otel_tokenstream.core.emit.telemetry import active
 from otel_tokenstream.core.runtime.guard import guarded
 from otel_tokenstream.core.runtime.sanitize import repaired
+from otel_tokenstream.core.runtime.version import __version__
 from otel_tokenstream.live.events import StepEnd, StepNote, StepStart, about
 from otel_tokenstream.settings import Settings
 

@@ -14,7 +14,7 @@ from opentelemetry import _logs, metrics, trace
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Link, SpanKind
 
-from otel_tokenstream import __version__, signals
+from otel_tokenstream import signals
 from otel_tokenstream.core.call import in_flight, nesting
 from otel_tokenstream.core.call.model_call import ModelCall, Start
 from otel_tokenstream.core.call.timeline import Timeline
@@ -28,6 +28,7 @@ from otel_tokenstream.core.emit.log_events import LiveLog
 from otel_tokenstream.core.emit.recorder import UNRECORDED, Recorder, Unrecorded
 from otel_tokenstream.core.emit.sdk_limits import is_placeholder
 from otel_tokenstream.core.runtime.guard import attempt, fault, guarded
+from otel_tokenstream.core.runtime.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

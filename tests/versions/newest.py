@@ -18,7 +18,10 @@ from packaging.requirements import Requirement
 from tests.versions import environments
 
 PROVEN = ("litellm", "dspy", "openai")
-ABOVE = ("anthropic", "langchain", "langchain-anthropic", "langchain-litellm", "langchain-openai", "langgraph")
+ABOVE = (
+    *("anthropic", "langchain", "langchain-anthropic", "langchain-litellm", "langchain-openai", "langgraph"),
+    "langchain-tests",
+)
 SHOWN = (
     *PROVEN,
     "httpx",

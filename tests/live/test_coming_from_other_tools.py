@@ -82,6 +82,11 @@ PRINTED = {
     "Buffered output": r"(.{40,}\n)+.*",
     "Progress of a chain that prints nothing": r"(\d+ chunks after \d+\.\d\d s\n?)+",
     "A LangChain answer goes on after an interruption": r".*hardly moves\.closed",
+    "Models compared, and figures of a session": (
+        r"gpt-4o-mini: 3 streams, first token \d+\.\d ms, whole \d+\.\d ms\n"
+        r"gpt-4o: 3 streams, first token \d+\.\d ms, whole \d+\.\d ms"
+    ),
+    "A model behind a FastAPI `StreamingResponse`": re.escape(TIDES),
     "An interrupted answer goes on": re.escape(TIDES.removeprefix("Tides are the sea'")),
     "Retries with back-off, each with its time": re.escape(TIDES),
 }

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 # 64 buckets to a factor of two: a percentile is off by less than 0.8 %. The unit makes 10 ms a
 # power of two, so that the usual histogram bounds (10 ms times any power of two, 0.25 s, 2.5 s)
 # are bounds of buckets as well, and a gap replayed from its bucket cannot land on the wrong side
-# of one.
-_SCALE, _SHIFT = 14_073_748, 27  # (10 ms + 1 ns) * _SCALE >> _SHIFT == 2**20
+# of one. Up to 10 s the longest gap of a bucket is the bound itself, to the nanosecond.
+_SCALE, _SHIFT = 14_411_518_807, 37  # (10 ms + 1 ns) * _SCALE >> _SHIFT == 2**20
 _NO_GAPS = (0,) * 64
 
 
@@ -82,8 +82,9 @@ def gaps(counts: Mapping[int, int], total: int) -> Iterator[tuple[int, float, in
         yield bucket, lower + share * (upper - lower), count
 
 
-def _bounds(bucket: int) -> tuple[float, float]:
+def _bounds(bucket: int) -> tuple[int, int]:
+    """Return the shortest and the longest gap of a bucket, in ns."""
     exponent = max((bucket >> 6) - 1, 0)
     units = bucket - (exponent << 6)
     low, high = units << exponent, (units + 1) << exponent
-    return low * (1 << _SHIFT) / _SCALE, high * (1 << _SHIFT) / _SCALE
+    return -(-(low << _SHIFT) // _SCALE), -(-(high << _SHIFT) // _SCALE) - 1

@@ -15,9 +15,9 @@ from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metr
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
 from otel_tokenstream import TokenCollector, correlate, signals, step
+from otel_tokenstream.core.call.chunk_kinds import REASONING, TEXT
 from otel_tokenstream.core.call.model_call import FAILED, now
 from otel_tokenstream.core.call.request import Attempt, Request, Usage
-from otel_tokenstream.core.call.timeline import REASONING, TEXT
 from otel_tokenstream.core.emit.telemetry import active
 from otel_tokenstream.core.runtime.guard import fault
 from otel_tokenstream.live.wire import Sent, flat

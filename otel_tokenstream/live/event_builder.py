@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from otel_tokenstream.core.call.timeline import EMPTY, TEXT
+from otel_tokenstream.core.call.chunk_kinds import EMPTY, TEXT
 from otel_tokenstream.core.content.redaction import sanitize, sanitize_attributes
 from otel_tokenstream.core.content.text_runs import Runs
 from otel_tokenstream.live.events import EndEvent, Event, StallEvent, StartEvent, TokenEvent, about
@@ -13,7 +13,8 @@ from otel_tokenstream.live.events import EndEvent, Event, StallEvent, StartEvent
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from otel_tokenstream.core.call.timeline import Key, Row
+    from otel_tokenstream.core.call.timeline import Row
+    from otel_tokenstream.core.call.timeline_events import Key
     from otel_tokenstream.core.emit.observers import Origin
 
 # Characters of one stream a redaction hook may hold back; such a hook says nothing of its longest match.

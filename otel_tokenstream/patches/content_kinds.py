@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from otel_tokenstream.core.call.timeline import AUDIO, IMAGE, OTHER, VIDEO
+from otel_tokenstream.core.call.chunk_kinds import AUDIO, IMAGE, OTHER, VIDEO
 from otel_tokenstream.patches.openai_shape import get
 
 _MEDIA = (IMAGE, AUDIO, VIDEO)

@@ -4,9 +4,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream import signals
+from otel_tokenstream.core.call.chunk_kinds import TEXT
 from otel_tokenstream.core.call.model_call import COMPLETED, now
 from otel_tokenstream.core.call.request import Request
-from otel_tokenstream.core.call.timeline import TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,10 +6,12 @@ import gc
 import sys
 from typing import TYPE_CHECKING
 
-from otel_tokenstream.core.call.timeline import TEXT, Row, Timeline
+from otel_tokenstream.core.call.chunk_kinds import TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from otel_tokenstream.core.call.timeline import Row, Timeline
 
 MS = 1_000_000
 START = 1_000 * MS  # any moment but 0, which means never

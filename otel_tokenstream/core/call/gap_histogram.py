@@ -41,10 +41,10 @@ class GapCounts:
             try:
                 rows[row][units] += 1
             except KeyError:
-                rows[row] = array("H", _NO_GAPS)
+                rows[row] = array("B", _NO_GAPS)
                 rows[row][units] = 1
             except OverflowError:
-                rows[row] = array("Q", rows[row])
+                rows[row] = array("H" if rows[row].typecode == "B" else "Q", rows[row])
                 rows[row][units] += 1
 
     def by_bucket(self) -> dict[int, int]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_tokenstream import signals
 from otel_tokenstream.core.call import in_flight
-from otel_tokenstream.core.call.timeline import EMPTY, TEXT, TOOL_CALL, Row, Timeline
+from otel_tokenstream.core.call.chunk_kinds import EMPTY, TEXT, TOOL_CALL
 from otel_tokenstream.core.call.tool_calls import ToolCalls
 from otel_tokenstream.core.runtime.guard import attempt, fault
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from otel_tokenstream.core.call.interfaces import CallRecorder, Parser, StreamWatch
     from otel_tokenstream.core.call.request import Attempt, Request, Usage
+    from otel_tokenstream.core.call.timeline import Row, Timeline
     from otel_tokenstream.core.call.tool_calls import ToolCall, ToolCallPiece
 
 COMPLETED = "completed"

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream import signals
+from otel_tokenstream.core.call.chunk_kinds import REASONING, TEXT, TOOL_CALL
 from otel_tokenstream.core.call.model_call import FAILED
-from otel_tokenstream.core.call.timeline import REASONING, TEXT, TOOL_CALL
 from otel_tokenstream.core.content import messages
 from otel_tokenstream.core.content.redaction import StreamingRedactor, redacted, sanitize
 from otel_tokenstream.core.runtime.guard import guarded

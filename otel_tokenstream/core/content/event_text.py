@@ -8,24 +8,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from otel_tokenstream.core.call.timeline import TimelineEvent
+from otel_tokenstream.core.call.timeline_events import TimelineEvent
 from otel_tokenstream.core.content.text_runs import Runs
 from otel_tokenstream.core.runtime.sanitize import cut, head, left_out, size
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Sequence
+    from collections.abc import Container, Iterator
 
-    from otel_tokenstream.core.call.timeline import Key
+    from otel_tokenstream.core.call.timeline_events import Key, PackedEvents
     from otel_tokenstream.settings import Settings
 
 
-def event_texts(events: Sequence[TimelineEvent], settings: Settings, missing: int, torn: Container[Key]) -> list[str]:
+def event_texts(events: PackedEvents, settings: Settings, missing: int, torn: Container[Key]) -> list[str]:
     """Return the text of each event.
 
     ``missing`` bytes were not kept at all, of the ``torn`` runs; the last text says so.
     """
     texts = [""] * len(events)
-    if not any(event.passages for event in events):
+    if not events.have_text:
         return texts
     runs: Runs[int] = Runs(settings.redact)
     last = -1
@@ -108,4 +108,4 @@ class _Budget:
 
 
 def _late(event: TimelineEvent) -> Late:
-    return Late(event.arrived, 0, event.index + max(event.count - 1, 0), 0, 0, 0, *event.key)
+    return Late((event.arrived, 0, event.index + max(event.count - 1, 0), 0, 0, 0), event.key)

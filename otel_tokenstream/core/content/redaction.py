@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream.core.call import user_code
-from otel_tokenstream.core.call.timeline import TOOL_CALL
+from otel_tokenstream.core.call.chunk_kinds import TOOL_CALL
 from otel_tokenstream.core.content.base64_filter import Base64Filter
 from otel_tokenstream.core.runtime.guard import fault
 from otel_tokenstream.core.runtime.sanitize import repaired

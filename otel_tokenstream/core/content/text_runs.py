@@ -9,7 +9,7 @@ from otel_tokenstream.core.content.redaction import StreamingRedactor
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
 
-    from otel_tokenstream.core.call.timeline import Key
+    from otel_tokenstream.core.call.timeline_events import Key
     from otel_tokenstream.core.content.redaction import RedactionHook
 
 T = TypeVar("T")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from otel_tokenstream.core.call.chunk_kinds import TEXT, TOOL_CALL
 from otel_tokenstream.core.call.model_call import ModelCall, Start
-from otel_tokenstream.core.call.timeline import TEXT, TOOL_CALL
 from otel_tokenstream.core.content import messages
 from otel_tokenstream.core.content.redaction import redaction_buffer_size
 from otel_tokenstream.core.runtime import sanitize

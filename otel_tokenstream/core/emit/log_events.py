@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry._logs import LogRecord, SeverityNumber
 
 from otel_tokenstream import signals
-from otel_tokenstream.core.call.timeline import Row, Timeline, TimelineEvent
+from otel_tokenstream.core.call.timeline import Row, Timeline
 from otel_tokenstream.core.content.event_text import Late, LiveText
 from otel_tokenstream.core.content.redaction import redaction_buffer_size, sanitize
 from otel_tokenstream.core.emit import span_data
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from otel_tokenstream.core.call.model_call import ModelCall
     from otel_tokenstream.core.call.request import Request
-    from otel_tokenstream.core.call.timeline import Key
+    from otel_tokenstream.core.call.timeline_events import Key, TimelineEvent
     from otel_tokenstream.settings import Settings
 
 _INTERVAL = 100_000_000
@@ -145,7 +145,7 @@ class LiveLog:
         for stall in line.stalls:
             self._emit(call, span_data.stall_event(call, stall))
             records += 1
-        line.events.clear()
+        line.clear_events()
         line.stalls.clear()
         return records
 

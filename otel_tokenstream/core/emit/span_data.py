@@ -7,8 +7,9 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream import signals
+from otel_tokenstream.core.call.chunk_kinds import TEXT
 from otel_tokenstream.core.call.model_call import COMPLETED, ModelCall
-from otel_tokenstream.core.call.timeline import TEXT, Stall, Timeline, TimelineEvent
+from otel_tokenstream.core.call.timeline_events import PackedEvents, TimelineEvent
 from otel_tokenstream.core.content.event_text import event_texts
 from otel_tokenstream.core.runtime.sanitize import repaired
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from otel_tokenstream.core.call.request import Attempt, Request
+    from otel_tokenstream.core.call.timeline import Stall, Timeline
     from otel_tokenstream.settings import Settings
 
 # name, time in ns of the monotonic clock, attributes
@@ -144,9 +146,7 @@ class FittedEvents:
     __slots__ = ("_anchor", "_special", "_started", "_texts", "_tokens")
     most_attributes = 10
 
-    def __init__(
-        self, call: ModelCall, special: list[EventData], tokens: list[TimelineEvent], texts: Sequence[str]
-    ) -> None:
+    def __init__(self, call: ModelCall, special: list[EventData], tokens: PackedEvents, texts: Sequence[str]) -> None:
         self._started = call.started
         self._anchor = call.wall(0)
         self._special = special
@@ -169,17 +169,16 @@ def fit_events(call: ModelCall, settings: Settings, limit: int, attributes: dict
     Milestones and the longest stalls take at most half of the places.
     """
     if not call.request.stream:
-        return FittedEvents(call, list(attempt_events(call))[:limit], [], [])
+        return FittedEvents(call, list(attempt_events(call))[:limit], PackedEvents(), [])
     taken = _SPAN_BASE + _size(attributes) + _size(request_attributes(call.request))
     taken += _ATTEMPT_BYTES * len(call.attempts)
     special = list(_special_events(call))[: limit // 2]
     room = SPAN_BYTES - taken - _SPECIAL_BYTES * len(special)
-    tools = any(event.tool for event in call.timeline.events)
-    per_event = _TOKEN_BYTES + _FIELD_BYTES * (bool(call.field_first) + tools)
+    per_event = _TOKEN_BYTES + _FIELD_BYTES * (bool(call.field_first) + call.timeline.events.have_tool_calls)
     if call.timeline.chunks > limit and settings.offsets:
         room -= _FEWEST_OFFSETS * _OFFSET_BYTES
     tokens = call.timeline.fit(min(limit - len(special), max(room // per_event, 3)))
-    merged = sum(event.count for event in tokens if event.count > 1)
+    merged = tokens.merged
     if merged:
         attributes[signals.EVENT_MERGED] = merged
         if settings.offsets:
@@ -190,10 +189,9 @@ def fit_events(call: ModelCall, settings: Settings, limit: int, attributes: dict
 
 
 def _offsets_us(call: ModelCall, keep: int) -> list[int]:
-    points: Sequence[int] = call.timeline.offsets
-    step = -(-len(points) // keep) or 1
-    started = call.started
-    return [round((point - started) / 1e3) for point in points[::step]]
+    offsets = call.timeline.offsets
+    step = -(-len(offsets) // keep) or 1
+    return offsets[::step].tolist()
 
 
 def token_event(started: int, event: TimelineEvent, text: str) -> EventData:

@@ -224,6 +224,7 @@ class Telemetry:
             offsets=settings.offsets,
             stall_threshold=settings.stall_threshold_ns,
             text_limit=kept,
+            origin=start.clock,
         )
         context = trace.set_span_in_context(span)
         context = attempt(nesting.mark, context) or context

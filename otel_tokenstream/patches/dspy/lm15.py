@@ -11,9 +11,9 @@ from dataclasses import replace
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
+from otel_tokenstream.core.call.chunk_kinds import EMPTY, REASONING
 from otel_tokenstream.core.call.nesting import CallScope, current_call
 from otel_tokenstream.core.call.request import Request, Usage
-from otel_tokenstream.core.call.timeline import EMPTY, REASONING
 from otel_tokenstream.core.runtime.guard import guarded
 from otel_tokenstream.fields.expected import telling_only
 from otel_tokenstream.patches.content_kinds import kind_of

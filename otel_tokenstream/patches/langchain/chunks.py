@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from otel_tokenstream.core.call.chunk_kinds import AUDIO, EMPTY, REASONING, REFUSAL, TEXT, TOOL_RESULT
 from otel_tokenstream.core.call.model_call import RUN
 from otel_tokenstream.core.call.request import Usage
-from otel_tokenstream.core.call.timeline import AUDIO, EMPTY, REASONING, REFUSAL, TEXT, TOOL_RESULT
 from otel_tokenstream.patches import openai_shape
 from otel_tokenstream.patches.content_kinds import kind_of
 from otel_tokenstream.patches.langchain.requests import plain_message

@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
+from otel_tokenstream.core.call.chunk_kinds import EMPTY
 from otel_tokenstream.core.call.layered import Begun, begun_for, hand_over_outer, timing
-from otel_tokenstream.core.call.timeline import EMPTY
 from otel_tokenstream.core.runtime.guard import guarded
 from otel_tokenstream.patches.http_apis import api_of, calling, parsed, provider_of, request_to
 from otel_tokenstream.patches.lifecycle import begin, hand_over

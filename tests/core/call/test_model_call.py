@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otel_tokenstream import signals
+from otel_tokenstream.core.call.chunk_kinds import EMPTY, REASONING, TEXT, TOOL_CALL
 from otel_tokenstream.core.call.model_call import (
     ABANDONED,
     CANCELLED,
@@ -15,7 +16,6 @@ from otel_tokenstream.core.call.model_call import (
     FIELDS_KEPT,
     ModelCall,
 )
-from otel_tokenstream.core.call.timeline import EMPTY, REASONING, TEXT, TOOL_CALL
 from otel_tokenstream.fields import parser_for
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_tokenstream.core.call.timeline import TEXT, TOOL_CALL
+from otel_tokenstream.core.call.chunk_kinds import TEXT, TOOL_CALL
 from otel_tokenstream.core.content.base64_filter import Base64Filter
 from otel_tokenstream.core.content.redaction import Redactor, StreamingRedactor
 from otel_tokenstream.core.runtime.sanitize import without_base64

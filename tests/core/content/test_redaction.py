@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from otel_tokenstream.core.call.timeline import TEXT, TOOL_CALL
+from otel_tokenstream.core.call.chunk_kinds import TEXT, TOOL_CALL
 from otel_tokenstream.core.content.redaction import FAILED, Redactor, StreamingRedactor, redacted, redaction_buffer_size
 from otel_tokenstream.core.runtime.guard import faults
 

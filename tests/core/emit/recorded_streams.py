@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from typing import Any
+from unittest.mock import patch
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -16,8 +17,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otel_tokenstream import signals
+from otel_tokenstream.core.call.chunk_kinds import REASONING, TEXT
+from otel_tokenstream.core.call.model_call import Start
 from otel_tokenstream.core.call.request import Request, Usage
-from otel_tokenstream.core.call.timeline import REASONING, TEXT
 from otel_tokenstream.core.emit.telemetry import Telemetry
 from otel_tokenstream.settings import Settings
 
@@ -52,9 +54,9 @@ def sent() -> dict[str, Any]:
 
 
 def _record(telemetry: Telemetry, number: int, model: str, chunks: int, outcome: str) -> None:
-    call = telemetry.start(Request("chat", "scripted", model, stream=True, server_address="models.example"))
+    with patch.object(Start, "now", return_value=Start(STARTED, ANCHOR)):
+        call = telemetry.start(Request("chat", "scripted", model, stream=True, server_address="models.example"))
     assert call is not None
-    call.started, call.anchor = STARTED, ANCHOR
     call.opened = at = STARTED + 40 * MS
     for chunk in range(chunks):
         wait = 3 * MS + chunk * 7_919 % 97 * 250_017

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otel_tokenstream import signals
+from otel_tokenstream.core.call.chunk_kinds import TEXT
 from otel_tokenstream.core.call.model_call import ABANDONED, CANCELLED, CLOSED, COMPLETED, FAILED
 from otel_tokenstream.core.call.request import Request, Usage
-from otel_tokenstream.core.call.timeline import TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable

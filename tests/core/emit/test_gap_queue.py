@@ -12,9 +12,10 @@ from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider, Observa
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
 
 from otel_tokenstream import signals
+from otel_tokenstream.core.call.chunk_kinds import TEXT
 from otel_tokenstream.core.call.model_call import COMPLETED
 from otel_tokenstream.core.call.request import Request
-from otel_tokenstream.core.call.timeline import TEXT, Timeline
+from otel_tokenstream.core.call.timeline import Timeline
 from otel_tokenstream.core.emit.gap_queue import GapQueue
 from otel_tokenstream.core.emit.telemetry import Telemetry
 from otel_tokenstream.settings import Settings

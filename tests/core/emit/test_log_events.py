@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_tokenstream import signals
+from otel_tokenstream.core.call.chunk_kinds import REASONING, TEXT
 from otel_tokenstream.core.call.model_call import COMPLETED, FAILED
 from otel_tokenstream.core.call.request import Request
 from otel_tokenstream.core.call.stream_proxy import proxy
-from otel_tokenstream.core.call.timeline import REASONING, TEXT
 from otel_tokenstream.core.content.redaction import Redactor
 
 if TYPE_CHECKING:

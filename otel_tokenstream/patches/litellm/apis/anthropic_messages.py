@@ -6,8 +6,8 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from otel_tokenstream.core.call.chunk_kinds import EMPTY, REASONING, TOOL_CALL, TOOL_RESULT
 from otel_tokenstream.core.call.request import Usage
-from otel_tokenstream.core.call.timeline import EMPTY, REASONING, TOOL_CALL, TOOL_RESULT
 from otel_tokenstream.core.content.messages import plain
 from otel_tokenstream.patches.content_kinds import kind_of
 from otel_tokenstream.patches.litellm.apis.endpoint import Endpoint

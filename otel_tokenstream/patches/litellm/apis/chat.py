@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from otel_tokenstream.core.call.chunk_kinds import AUDIO, EMPTY, REASONING, REFUSAL, TEXT
 from otel_tokenstream.core.call.model_call import RUN
-from otel_tokenstream.core.call.timeline import AUDIO, EMPTY, REASONING, REFUSAL, TEXT
 from otel_tokenstream.patches import openai_shape
 from otel_tokenstream.patches.content_kinds import kind_of
 from otel_tokenstream.patches.litellm.apis.endpoint import Endpoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from otel_tokenstream.core.call.timeline import EMPTY, REASONING, TEXT
+from otel_tokenstream.core.call.chunk_kinds import EMPTY, REASONING, TEXT
 from otel_tokenstream.patches.litellm.apis import chat
 from otel_tokenstream.patches.litellm.apis.endpoint import Endpoint
 from otel_tokenstream.patches.litellm.transport.inner_stream import note

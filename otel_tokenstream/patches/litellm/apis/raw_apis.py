@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from otel_tokenstream.core.call.timeline import EMPTY
+from otel_tokenstream.core.call.chunk_kinds import EMPTY
 from otel_tokenstream.patches.litellm.apis import anthropic_messages, bedrock, chat, completions, gemini, responses
 from otel_tokenstream.patches.litellm.transport.json_stream import JsonObject
 from otel_tokenstream.patches.litellm.transport.sse import SentEvents

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from otel_tokenstream.core.call.timeline import AUDIO, IMAGE, OTHER, REASONING, REFUSAL, TEXT, TOOL_CALL, TOOL_RESULT
+from otel_tokenstream.core.call.chunk_kinds import AUDIO, IMAGE, OTHER, REASONING, REFUSAL, TEXT, TOOL_CALL, TOOL_RESULT
 from otel_tokenstream.core.content.messages import call_arguments
 from otel_tokenstream.patches.openai_shape import get
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from otel_tokenstream.core.call.chunk_kinds import AUDIO, EMPTY, IMAGE, OTHER, REASONING, REFUSAL, TEXT, TOOL_CALL
 from otel_tokenstream.core.call.request import Usage
-from otel_tokenstream.core.call.timeline import AUDIO, EMPTY, IMAGE, OTHER, REASONING, REFUSAL, TEXT, TOOL_CALL
 from otel_tokenstream.patches.litellm.apis import chat
 from otel_tokenstream.patches.litellm.apis.endpoint import Endpoint
 from otel_tokenstream.patches.litellm.apis.response_items import (

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from otel_tokenstream.patches.table import PatchTable
 
 PROVIDERS = ("tracer_provider", "meter_provider", "logger_provider")
+# Instrumentors whose requirement is met. Reading a distribution's metadata takes a millisecond, which
+# a test suite that captures would pay in each test.
+_met: set[type] = set()
 
 
 class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
@@ -45,6 +48,14 @@ class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped
 
     def instrumentation_dependencies(self) -> Collection[str]:
         return (self._requirement,)
+
+    def _check_dependency_conflicts(self) -> Any:
+        if type(self) in _met:
+            return None
+        conflict = super()._check_dependency_conflicts()
+        if conflict is None:
+            _met.add(type(self))
+        return conflict
 
     def instrument(self, **kwargs: Unpack[InstrumentOptions]) -> None:
         """Instrument the library; a second call changes nothing.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream.core.runtime.guard import guarded
@@ -23,6 +24,14 @@ def _streamed(arguments: Mapping[str, Any]) -> bool:
 
 def _same(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     return arguments
+
+
+@lru_cache
+def _positional(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the names of a function's positional arguments."""
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(function).parameters.values()
+    return tuple(each.name for each in parameters if each.kind in positional)
 
 
 @dataclass(frozen=True)
@@ -52,10 +61,7 @@ class Endpoint:
         return guarded(self._of)(function) or self
 
     def _of(self, function: Callable[..., Any]) -> Endpoint:
-        positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        parameters = inspect.signature(function).parameters.values()
-        names = tuple(each.name for each in parameters if each.kind in positional)
-        return replace(self, arguments=names or self.arguments)
+        return replace(self, arguments=_positional(function) or self.arguments)
 
     @guarded
     def parameters(self, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,19 +31,19 @@ _tests = itertools.count(1)
 
 
 def pytest_configure() -> None:
+    gc.disable()  # what is imported stays, and is a lot to look at
     # A shell without job control has its background commands ignore it, and they their children.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
-    """Collect garbage between tests only.
+    """Collect garbage between tests only, and not what the collection of tests has imported.
 
     Streams of openai's are reference cycles. One that is found while httpcore holds the lock of its pool closes its
     connection there, which takes the lock a second time and hangs the thread, with this package and without it.
     """
     gc.freeze()
-    gc.disable()
 
 
 @pytest.fixture(autouse=True)

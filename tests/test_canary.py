@@ -90,7 +90,7 @@ class _Taking(BaseHTTPRequestHandler):
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     with Receiver() as receiver:
-        thread = threading.Thread(target=receiver.serve_forever)
+        thread = threading.Thread(target=receiver.serve_forever, args=(0.02,))
         thread.start()
         yield receiver
         receiver.shutdown()
@@ -257,9 +257,12 @@ def masked(text: str) -> str:
     return ANY.sub("[masked]", text)
 
 
-@pytest.mark.parametrize("letters", [True, False], ids=["letters", "whole"])
+@pytest.mark.parametrize(
+    ("stream", "letters"),
+    [(True, True), (True, False), (False, False)],
+    ids=["streamed in letters", "streamed whole", "plain"],
+)
 @pytest.mark.parametrize("hook", [masked, Redactor(masked, longest=24)], ids=["plain", "declared"])
-@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "plain"])
 @pytest.mark.parametrize("ask", ASKS)
 def test_a_hook_redacts_its_matches_in_all_signals(
     receiver: Receiver, provider: ScriptedProvider, ask: str, stream: bool, hook: Callable[[str], str], letters: bool

@@ -15,6 +15,14 @@ TEXT = (ROOT / "Makefile").read_text()
 DOCUMENTED = sorted(set(re.findall(r"^#   make ([a-z][a-z0-9-]*)", TEXT, re.MULTILINE)))
 # They make no environment, or build llama.cpp, ask registries or a container engine first.
 OTHERS = {"clean", "secrets", "lock-images", "pins", "test-slow"}
+QUICK_PYTHON = """#!/bin/sh
+case "$*" in
+  --version) echo "Python 3.0 of a test" ;;
+  -c*ensurepip*) ;;
+  "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+  *) exit 1 ;;
+esac
+"""
 
 
 @pytest.fixture
@@ -35,26 +43,45 @@ def clone(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("target", [name for name in DOCUMENTED if name not in OTHERS])
-def test_a_target_makes_its_environment_on_a_fresh_clone(clone, target):
-    """The interpreter is found by whoever asks first: a variable of one target is its prerequisites' as well.
+@pytest.fixture(scope="module")
+def quick_python(tmp_path_factory):
+    """A directory with a python3 that makes environments at once, in which nothing is installed."""
+    directory = tmp_path_factory.mktemp("quick")
+    program = directory / "python3"
+    program.write_text(QUICK_PYTHON)
+    program.chmod(0o755)
+    return directory
 
-    What is installed then, and what the target does with it, is left away.
-    """
+
+def made(clone, target, *, path=os.environ["PATH"]):
+    """What make says of a target. What it installs, and what it does with that, is left away."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV", "MAKE"))
     }
     done = subprocess.run(
         ["make", target, "INSTALL=:", "NAME=progress"],
         cwd=clone,
-        env=environment,
+        env={**environment, "PATH": path},
         capture_output=True,
         text=True,
         check=False,
     )
     assert "No Python" not in done.stderr
-    assert "Making .venv with Python 3" in done.stdout
     assert (clone / ".venv" / "made").exists()
+    return done.stdout
+
+
+@pytest.mark.parametrize("target", [name for name in DOCUMENTED if name not in OTHERS])
+def test_a_target_makes_its_environment_on_a_fresh_clone(clone, target, quick_python):
+    """The interpreter is found by whoever asks first: a variable of one target is its prerequisites' as well."""
+    said = made(clone, target, path=f"{quick_python}{os.pathsep}{os.environ['PATH']}")
+    assert "Making .venv with Python 3.0 of a test" in said
+
+
+def test_the_environment_is_a_real_one(clone):
+    """Of an interpreter of this machine, with the pip that installs into it."""
+    assert "Making .venv with Python 3" in made(clone, "demo")
+    assert (clone / ".venv" / "bin" / "pip").exists()
 
 
 def test_without_docker_lock_images_says_so_and_leaves_the_digests_alone(clone, tmp_path_factory):

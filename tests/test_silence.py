@@ -19,16 +19,15 @@ for name in [name for name in sys.modules if name.startswith("opentelemetry.sdk"
 sys.modules["opentelemetry.sdk"] = None  # what an import sees of a package that is not installed
 """
 INSTRUMENTED = """
-from otel_tokenstream import LiteLLMInstrumentor
-LiteLLMInstrumentor().instrument()
+from otel_tokenstream import OpenAIInstrumentor
+OpenAIInstrumentor().instrument()
 """
 CALLS = """
 import sys
-import litellm
+import openai
+client = openai.OpenAI(base_url=sys.argv[1], api_key="none")
 for _ in range(2):
-    for chunk in litellm.completion(
-        "openai/test", [{"role": "user", "content": "x"}], api_base=sys.argv[1], api_key="none", stream=True
-    ):
+    for chunk in client.chat.completions.create(model="test", messages=[{"role": "user", "content": "x"}], stream=True):
         pass
 """
 UNSAMPLED = """
@@ -48,7 +47,7 @@ def warnings_of(program: str, provider: ScriptedProvider) -> list[str]:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program, provider.base_url],
-        env={**plain, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+        env=plain,
         capture_output=True,
         text=True,
         check=True,

@@ -27,21 +27,16 @@ tracer_provider:
           console:
 instrumentation/development:
   python:
-    tokenstream_litellm:
+    tokenstream_openai:
       capture_content: SPAN_AND_EVENT
       {options}
 """
 
 STREAM = """
-import litellm
-for chunk in litellm.completion(
-    model="openai/human",
-    messages=[dict(role="user", content="Why is the sky blue?")],
-    max_tokens=5,
-    stream=True,
-    api_base="{base_url}",
-    api_key="none",
-):
+import openai
+client = openai.OpenAI(base_url="{base_url}", api_key="none")
+messages = [dict(role="user", content="Why is the sky blue?")]
+for chunk in client.chat.completions.create(model="test", messages=messages, max_tokens=5, stream=True):
     pass
 """
 

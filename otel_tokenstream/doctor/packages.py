@@ -132,7 +132,7 @@ def _uncovered(around: Surroundings) -> Iterator[Finding]:
     if found:
         yield warning(
             f"{', '.join(found)} can stream too, and nothing here instruments it: its calls have no spans",
-            "call the model through litellm or DSPy, or install an instrumentation of that library",
+            "call the model through a library that is instrumented, or install an instrumentation of that one",
         )
     else:
         yield ok("no other library that streams is installed by itself")

@@ -120,6 +120,7 @@ def _spans(around: Surroundings) -> Iterator[Finding]:
         return
     others = Counter(span.scope for span in ran.received.spans if signals.OUTCOME not in span.attributes)
     told = ", ".join(f"{count} of {scope}" for scope, count in others.most_common(5))
+    recorded = ", ".join(each.package for each in around.recorded) or "a library that has an instrumentation"
     if ran.calls:
         by_model = Counter(f"{_model(span)} {span.attributes[signals.OUTCOME]}" for span in ran.calls)
         calls = ", ".join(f"{count} {what}" for what, count in by_model.most_common(5))
@@ -127,11 +128,11 @@ def _spans(around: Surroundings) -> Iterator[Finding]:
     elif others:
         yield fault(
             f"no model call came, only other spans: {told}",
-            "call the model through litellm or DSPy; a provider's own client is not seen",
+            f"call the model through {recorded}: calls of other clients are not seen",
         )
     elif ran.received.points:
         yield fault(
-            "the SDK ran in the program, and no span came: it made no call through litellm or DSPy, or ended too early",
+            f"the SDK ran in the program, and no span came: it made no call through {recorded}, or ended too early",
             _FLUSH,
         )
     else:

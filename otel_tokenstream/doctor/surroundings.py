@@ -36,18 +36,22 @@ class Surroundings:
         return self.variable(name).lower() == _TRUE
 
     @cached_property
-    def packages(self) -> dict[str, Distribution]:
-        """The installed distributions by normalized name; the first one on the path is the one that is imported."""
-        found: dict[str, Distribution] = {}
+    def _installed(self) -> dict[str, tuple[Distribution, str]]:
+        """Each with its version, read once: reading it parses all that the distribution says of itself."""
+        found: dict[str, tuple[Distribution, str]] = {}
         for each in distributions():
-            name = each.metadata["Name"]
-            if name:
-                found.setdefault(normalized(name), each)
+            metadata = each.metadata
+            if metadata["Name"]:
+                found.setdefault(normalized(metadata["Name"]), (each, metadata["Version"]))
         return found
 
+    @cached_property
+    def packages(self) -> dict[str, Distribution]:
+        """The installed distributions by normalized name; the first one on the path is the one that is imported."""
+        return {name: package for name, (package, _) in self._installed.items()}
+
     def version(self, name: str) -> str | None:
-        package = self.packages.get(normalized(name))
-        return None if package is None else package.version
+        return self._installed.get(normalized(name), (None, None))[1]
 
     @cached_property
     def instrumentors(self) -> list[EntryPoint]:

@@ -12,6 +12,7 @@ import pytest
 from otel_tokenstream.commands.run import environment_for
 from otel_tokenstream.demo.provider import Script
 from otel_tokenstream.viewer import running
+from tests import zero_code
 from tests.viewer.viewer_client import detail, get, streams
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ URL = "http://127.0.0.1:4318"
 APP = """
 import json, os, sys
 print(json.dumps({name: value for name, value in os.environ.items() if name.startswith("OTEL_")}), flush=True)
-import litellm
-about = {"api_base": sys.argv[1], "api_key": "x", "stream": True}
-for _ in litellm.completion("openai/test", [{"role": "user", "content": "x"}], **about):
+import openai
+client = openai.OpenAI(base_url=sys.argv[1], api_key="none")
+for _ in client.chat.completions.create(model="test", messages=[{"role": "user", "content": "x"}], stream=True):
     pass
 sys.exit(int(sys.argv[2]))
 """
@@ -44,7 +45,7 @@ def command(port: int, *more: str) -> list[str]:
 
 def environment(**more: str) -> dict[str, str]:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    return {**plain, "LITELLM_LOCAL_MODEL_COST_MAP": "True", **more}
+    return {**plain, "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": zero_code.OTHERS, **more}
 
 
 def free_port() -> int:

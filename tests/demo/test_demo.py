@@ -1,38 +1,61 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from otel_tokenstream import viewer
+from otel_tokenstream.cli import main
+from otel_tokenstream.demo import backend
 from otel_tokenstream.demo.expectations import FIELDS, SCRIPTED_CALLS, SCRIPTED_METRICS, missing
 from otel_tokenstream.demo.measured import Viewer
+from otel_tokenstream.demo.provider import human
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-
-def demo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "otel_tokenstream.cli", "demo", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **environment},
-    )
+    from otel_tokenstream.demo.provider import ScriptedProvider
 
 
-def test_demo_sees_every_call_of_both_programs() -> None:
-    """Provider, viewer and both programs run as processes, and all telemetry the check expects arrives.
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Those of this process, which the demo changes."""
+    numbers = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def hurried(provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider of the demo with its own scripts, but less like a human: the pauses alone are as long."""
+    provider.scripts = {
+        name: replace(script, gap=0.003, first_piece=0.05) for name, script in human.NAMED_SCRIPTS.items()
+    }
+    about = {"DEMO_BASE_URL": provider.base_url, "DEMO_API_KEY": "none", "DEMO_TROUBLE": "1"}
+    asked = backend.Backend("a scripted provider", {"DEMO_MODEL": "openai/human", **about}, scripted=True)
+    monkeypatch.setattr(backend, "_scripted", lambda _: asked)
+
+
+@pytest.mark.usefixtures("handlers", "hurried")
+def test_demo_sees_every_call_of_both_programs(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Viewer and both programs run as processes, and all telemetry the check expects arrives.
 
     An endpoint meant for the user's own programs is not used.
     """
-    result = demo("--check", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    code = main(["demo", "--check"])
+    shown = capfd.readouterr()
 
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "All expected telemetry arrived." in result.stdout
-    assert "demo-dspy" in result.stdout
+    assert code == 0, shown.out + shown.err
+    assert "All expected telemetry arrived." in shown.out
+    assert "demo-dspy" in shown.out
 
 
 def test_check_names_the_missing_telemetry(tmp_path: Path) -> None:
@@ -47,9 +70,9 @@ def test_check_names_the_missing_telemetry(tmp_path: Path) -> None:
     assert "slow reader" in lines
 
 
-def test_key_is_taken_from_a_variable_that_exists() -> None:
+@pytest.mark.usefixtures("handlers")
+def test_key_is_taken_from_a_variable_that_exists(capsys: pytest.CaptureFixture[str]) -> None:
     """A variable that is not set is named in the error."""
-    result = demo("--model", "some-model", "--api-key-env", "NO_SUCH_KEY")
-
-    assert result.returncode == 1
-    assert "--api-key-env names NO_SUCH_KEY, but the environment has no such variable" in result.stdout
+    assert main(["demo", "--model", "some-model", "--api-key-env", "NO_SUCH_KEY"]) == 1
+    said = capsys.readouterr().out
+    assert "--api-key-env names NO_SUCH_KEY, but the environment has no such variable" in said

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from otel_tokenstream import cli
+from tests import zero_code
 from tests.doctor.otlp_receivers import over_http
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-# Other packages' instrumentations that the tests of coexistence bring along.
-OTHERS = "dspy,litellm"
 
 
 class Seen(NamedTuple):
@@ -45,7 +43,7 @@ def healthy(receiver: str, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatc
         monkeypatch.delenv(name)
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", OTHERS)
+    monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", zero_code.OTHERS)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://{receiver}")
     return monkeypatch

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from otel_tokenstream.doctor import surroundings
 from otel_tokenstream.doctor.probes import __main__ as probes
 
 if TYPE_CHECKING:
@@ -19,24 +20,25 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(1800)  # every entry of litellm and DSPy
 
-# Runs at the start of each Python: litellm keeps this function where nobody looks for it, and hands it out still.
+# Runs at the start of each Python: openai keeps this method where nobody looks for it, and hands it out still.
 MOVED = """
-import sys
 from wrapt import register_post_import_hook
 
-NAME = "agenerate_content_stream"
+def move(module):
+    module.BaseClient.request = module.SyncAPIClient.request
+    del module.SyncAPIClient.request
 
-def move(package):
-    moved = sys.modules["litellm.google_genai.main"].__dict__.pop(NAME)
-    del package.__dict__[NAME]
-    def find(name):
-        if name == NAME:
-            return moved
-        raise AttributeError(name)
-    package.__getattr__ = find
-
-register_post_import_hook(move, "litellm.google_genai")
+register_post_import_hook(move, "openai._base_client")
 """
+
+
+@pytest.fixture
+def openai_alone(healthy: pytest.MonkeyPatch) -> None:
+    """Know one library: others that build on it are imported for many seconds."""
+    all_of_them = surroundings.libraries
+    healthy.setattr(
+        surroundings, "libraries", lambda entries: [each for each in all_of_them(entries) if each.module == "openai"]
+    )
 
 
 @pytest.fixture
@@ -58,14 +60,15 @@ def test_a_library_as_it_is_has_no_complaint(doctor: Callable[..., Seen]) -> Non
     assert told == ["anthropic", "dspy", "langchain-core", "lionagi", "lionpride", "litellm", "openai"] * 2
 
 
+@pytest.mark.usefixtures("openai_alone")
 def test_an_entry_that_moved_is_named(doctor: Callable[..., Seen], at_start: Callable[[str], None]) -> None:
     """With the version; the call that has no span for that reason is not told a second time."""
     at_start(MOVED)
     seen = doctor(probe=True)
     assert seen.complaints == [("fault", "seams")]
     complaint = next(each for each in seen.findings if each["level"] == "fault")
-    assert f"litellm {version('litellm')} " in complaint["seen"]
-    assert "for litellm.agenerate_content_stream:" in complaint["seen"]
+    assert f"openai {version('openai')} " in complaint["seen"]
+    assert "for openai, sync:" in complaint["seen"]
 
 
 def test_a_probe_reaches_no_other_machine() -> None:

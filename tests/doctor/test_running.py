@@ -8,22 +8,45 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_tokenstream.demo.provider import Script
+from otel_tokenstream.doctor import starting
+from otel_tokenstream.doctor.surroundings import DISABLED
+from tests.zero_code import OTHERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from otel_tokenstream.demo.provider import ScriptedProvider
+    from otel_tokenstream.doctor.starting import Start
     from tests.doctor.conftest import Seen
 
 ASK = """
-import os, litellm
+import os, openai
+chat = openai.OpenAI(base_url=os.environ["BASE_URL"], api_key="none").chat
 def ask(**more):
-    return litellm.completion("openai/" + os.environ.get("MODEL", "whole"), [{"role": "user", "content": "Tides?"}],
-                              stream=True, api_base=os.environ["BASE_URL"], api_key="none", **more)
+    messages = [{"role": "user", "content": "Tides?"}]
+    return chat.completions.create(model="whole", messages=messages, stream=True, **more)
 """
 USAGE = 'for _ in range(3): list(ask(stream_options={"include_usage": True}))\n'
-pytestmark = pytest.mark.timeout(900)  # each runs a process that imports litellm
+
+
+@pytest.fixture(scope="module")
+def starts() -> dict[tuple[tuple[str, str], ...], Start]:
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def started_once(healthy: pytest.MonkeyPatch, starts: dict[tuple[tuple[str, str], ...], Start]) -> None:
+    """What doctor sees before it runs the program is the same with the same variables, and looked at once."""
+    start = starting.start
+
+    def kept(environ: Mapping[str, str]) -> Start:
+        variables = tuple(sorted(each for each in environ.items() if each[0].startswith("OTEL_")))
+        if variables not in starts:
+            starts[variables] = start(environ)
+        return starts[variables]
+
+    healthy.setattr(starting, "start", kept)
 
 
 @pytest.fixture
@@ -56,7 +79,7 @@ def test_signals_that_variables_disable_are_reported_once(
 ) -> None:
     """The check of the variable says it; the run shows that the program itself is well."""
     healthy.setenv("OTEL_TRACES_SAMPLER", "always_off")
-    healthy.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "dspy,litellm,tokenstream_litellm")
+    healthy.setenv(DISABLED, f"{OTHERS},tokenstream_openai")
     seen = running(ASK + USAGE)
     assert seen.complaints == [("fault", "libraries"), ("fault", "sampler")]
     assert seen.of("spans")["seen"].startswith("3 model calls came")
@@ -64,17 +87,21 @@ def test_signals_that_variables_disable_are_reported_once(
 
 def test_a_program_that_makes_no_call(running: Callable[[str], Seen]) -> None:
     """The SDK ran, and no span came."""
-    assert running("import time\ntime.sleep(2.5)\n").complaints == [("fault", "spans")]
+    seen = running("import time\ntime.sleep(2.5)\n")
+    assert seen.complaints == [("fault", "spans")]
+    assert "it made no call through anthropic, dspy, " in seen.of("spans")["seen"]
 
 
-def test_a_program_that_calls_past_the_libraries(running: Callable[[str], Seen]) -> None:
+def test_a_program_that_calls_past_the_libraries(running: Callable[[str], Seen], healthy: pytest.MonkeyPatch) -> None:
     """Its spans of HTTP came, and no model call."""
+    healthy.setenv(DISABLED, "aiohttp-client,dspy,litellm,openai")
     seen = running(
         "import httpx, os\n"
         'httpx.post(os.environ["BASE_URL"] + "/chat/completions", json={"model": "whole", "messages": []})\n'
     )
     assert seen.complaints == [("fault", "spans")]
     assert "opentelemetry.instrumentation.httpx" in seen.of("spans")["seen"]
+    assert seen.of("spans")["fix"].startswith("call the model through anthropic, dspy, ")
 
 
 def test_a_program_of_another_python(doctor: Callable[..., Seen]) -> None:
@@ -94,7 +121,17 @@ def test_streams_without_token_numbers(running: Callable[[str], Seen]) -> None:
 
 def test_a_program_that_is_killed_with_an_open_stream(running: Callable[[str], Seen]) -> None:
     """Its spans were not sent: the counters know."""
-    seen = running(ASK + USAGE + "stream = ask()\nnext(stream)\nimport os, time\ntime.sleep(6)\nos._exit(0)\n")
+    seen = running(
+        ASK
+        + USAGE
+        + "import time\n"
+        + "from opentelemetry import trace\n"
+        + "trace.get_tracer_provider().force_flush()\n"
+        + "stream = ask()\n"
+        + "next(stream)\n"
+        + "time.sleep(4)\n"
+        + "os._exit(0)\n"
+    )
     assert seen.complaints == [("warning", "lost")]
     assert "1 streams were still open" in seen.of("lost")["seen"]
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
+import runpy
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +14,15 @@ from otel_tokenstream.demo.provider.prose import token_like
 from tests import zero_code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    import pytest
 
     from otel_tokenstream.demo.provider import ScriptedProvider
+    from tests.processes.received import Receiver
 
-RUN = [sys.executable, str(Path(__file__).parents[2] / "examples" / "run.py")]
+EXAMPLES = Path(__file__).parents[2] / "examples"
+RUN = [sys.executable, str(EXAMPLES / "run.py")]
 
 
 def command(provider: ScriptedProvider, name: str, model: str = "openai/test") -> list[str]:
@@ -32,6 +35,10 @@ def environment(**variables: str) -> dict[str, str]:
     return {**inherited, "PORT": "0", "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": zero_code.OTHERS, **variables}
 
 
+def exported(receiver: Receiver) -> dict[str, str]:
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.address, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
+
+
 def run(command: Sequence[str], given: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         command, env=environment(**variables), input=given, capture_output=True, text=True, check=False, timeout=180
@@ -40,19 +47,20 @@ def run(command: Sequence[str], given: str = "", **variables: str) -> subprocess
     return done
 
 
-@contextmanager
-def chat(provider: ScriptedProvider, **variables: str) -> Iterator[str]:
-    """Run the chat and give its address."""
-    process = subprocess.Popen(
-        command(provider, "chat"), env=environment(**variables), stdout=subprocess.PIPE, text=True
-    )
+def play(
+    provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch, name: str, module: str = "__main__", **variables: str
+) -> dict[str, Any]:
+    """Run an example's file in this process, which has imported its libraries already, and return what it defines."""
+    about = {"DEMO_MODEL": "openai/test", "DEMO_BASE_URL": provider.base_url, "DEMO_API_KEY": "none", **variables}
+    for variable, value in about.items():
+        monkeypatch.setenv(variable, value)
+    path = EXAMPLES / name
+    monkeypatch.syspath_prepend(path.parent)
     try:
-        assert process.stdout is not None
-        found = (re.match(r"http://127\.0\.0\.1:\d+", line) for line in process.stdout)
-        yield next(match[0] for match in found if match)
+        return runpy.run_path(str(path), run_name=module)
     finally:
-        process.terminate()
-        process.communicate(timeout=60)
+        for beside in ("connection", "page_files", "server"):  # they read the variables when they are imported
+            sys.modules.pop(beside, None)
 
 
 def answering(answers: Mapping[str, str], gap: float = 0.01, **more: Any) -> Script:

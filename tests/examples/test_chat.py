@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,11 +17,12 @@ from websockets.sync.client import connect
 
 from otel_tokenstream import signals
 from otel_tokenstream.demo.provider import Script, ScriptedProvider
-from tests.examples.example_programs import answering, chat
+from tests.examples.example_programs import answering, command, environment, exported
 from tests.processes.received import Receiver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.viewer.browser import Browser
 
@@ -44,8 +47,8 @@ class Tab:
     url: str
 
     def ask(self, question: str, transport: str) -> None:
-        self.look()
-        form = self.browser.one("form")
+        """In the newest conversation of the page."""
+        *_, form = self.look().all("form")
         Select(form.find_element(By.NAME, "transport")).select_by_value(transport)
         form.find_element(By.NAME, "question").send_keys(question + "\n")
 
@@ -61,30 +64,72 @@ class Tab:
         return browser.texts(".answer")
 
 
+@dataclass(frozen=True)
+class Chat:
+    """The running chat, the provider it asks, where its spans go and what it wrote as errors."""
+
+    process: subprocess.Popen[str]
+    url: str
+    provider: ScriptedProvider
+    receiver: Receiver
+    errors: Path
+
+
+@contextmanager
+def chat(errors: Path) -> Iterator[Chat]:
+    with ScriptedProvider() as provider, Receiver() as receiver, errors.open("w") as file:
+        process = subprocess.Popen(
+            command(provider, "chat"),
+            env=environment(**exported(receiver), OTEL_BSP_SCHEDULE_DELAY="100"),
+            stdout=subprocess.PIPE,
+            stderr=file,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            assert process.stdout is not None
+            found = (re.match(r"http://127\.0\.0\.1:\d+", line) for line in process.stdout)
+            yield Chat(process, next(match[0] for match in found if match), provider, receiver, errors)
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+
+
 @pytest.fixture(scope="module")
-def served() -> Iterator[tuple[ScriptedProvider, str]]:
-    """The chat, with a provider of its own: the tests of this file take turns with one server."""
-    with ScriptedProvider() as provider, chat(provider) as url:
-        yield provider, url
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Chat]]:
+    """Gives the one chat of this file, with whose server its tests take turns; a new one if that has ended."""
+    with ExitStack() as stack:
+        chats: list[Chat] = []
+
+        def running() -> Chat:
+            if not chats or chats[-1].process.poll() is not None:
+                chats.append(stack.enter_context(chat(tmp_path_factory.mktemp("chat") / "errors")))
+            return chats[-1]
+
+        yield running
 
 
 @pytest.fixture
-def asked(served: tuple[ScriptedProvider, str]) -> ScriptedProvider:
-    provider, _ = served
-    provider.reset()
-    provider.scripts["test"] = answering(ANSWERS, gap=0.03)
-    return provider
+def served(started: Callable[[], Chat]) -> Chat:
+    return started()
 
 
 @pytest.fixture
-def tabs(open_browser: Browser, served: tuple[ScriptedProvider, str]) -> Iterator[tuple[Tab, Tab]]:
+def asked(served: Chat) -> ScriptedProvider:
+    served.provider.reset()
+    served.provider.scripts["test"] = answering(ANSWERS, gap=0.003)
+    return served.provider
+
+
+@pytest.fixture
+def tabs(open_browser: Browser, served: Chat) -> Iterator[tuple[Tab, Tab]]:
     """Two tabs with a new conversation each, and at the end a console without an error or a policy violation."""
     driver, opened = open_browser.driver, []
     while len(driver.window_handles) < 2:
         driver.switch_to.new_window("tab")
     for handle in driver.window_handles:
-        opened.append(Tab(open_browser, handle, served[1]))
-        opened[-1].look().driver.get(served[1])
+        opened.append(Tab(open_browser, handle, served.url))
+        opened[-1].look().driver.get(served.url)
         open_browser.one("form")
     yield opened[0], opened[1]
     for tab in opened:
@@ -97,6 +142,7 @@ def test_two_tabs_at_once_get_each_its_own_answer(
 ) -> None:
     """Both answers come in the same seconds, word by word, and no word of one stands in the other."""
     left, right = tabs
+    asked.scripts["test"] = answering(ANSWERS, gap=0.03)
     left.ask("apples?", transport)
     right.ask("pears?", "websocket" if transport == "http" else "http")
     assert left.until("complete") == [ANSWERS["apples?"]]
@@ -160,23 +206,26 @@ def test_hostile_answer_stays_text(transport: str, tabs: tuple[Tab, Tab], asked:
 
 
 @both_ways
-def test_reader_who_leaves_ends_the_stream_and_the_span_says_so(transport: str, open_browser: Browser) -> None:
+def test_reader_who_leaves_ends_the_stream_and_the_span_says_so(
+    transport: str, tabs: tuple[Tab, Tab], asked: ScriptedProvider, served: Chat
+) -> None:
     """The provider's connection goes with the tab, and what was asked for in vain is told as cancelled."""
-    with ScriptedProvider() as provider, Receiver() as receiver:
-        provider.scripts["test"] = answering(ANSWERS, ends_after=30, ending="hang")
-        export = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.address, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
-        with chat(provider, **export) as url:
-            driver = open_browser.driver
-            driver.get(url)
-            tab = Tab(open_browser, driver.current_window_handle, url)
-            tab.ask("apples?", transport)
-            open_browser.until(lambda: "apple003" in "".join(open_browser.texts(".answer")), "no words came")
-            driver.get("about:blank")
-            (exchange,) = provider.log.settled()
-        (span,) = receiver.spans
+    asked.scripts["test"] = answering(ANSWERS, ends_after=30, ending="hang")
+    conversation, (tab, _) = f"left over {transport}", tabs
+    tab.look().run("const id = arguments[0]; crypto.randomUUID = () => id;", conversation)
+    tab.browser.one("#another").click()
+    tab.ask("apples?", transport)
+    tab.browser.until(lambda: "apple003" in "".join(tab.browser.texts(".answer")), "no words came")
+    tab.browser.driver.get("about:blank")
+    (exchange,) = asked.log.settled()
     assert exchange.ended == "disconnected"
-    assert span["attributes"][signals.OUTCOME] == "cancelled"
-    assert span["attributes"][signals.CONVERSATION_ID]
+
+    def outcomes() -> list[str]:
+        spans = (span["attributes"] for span in served.receiver.spans)
+        return [each[signals.OUTCOME] for each in spans if each[signals.CONVERSATION_ID] == conversation]
+
+    tab.browser.until(outcomes, "its span did not come")
+    assert outcomes() == ["cancelled"]
 
 
 def test_failure_of_the_provider_is_told_without_its_text(tabs: tuple[Tab, Tab], asked: ScriptedProvider) -> None:
@@ -189,9 +238,9 @@ def test_failure_of_the_provider_is_told_without_its_text(tabs: tuple[Tab, Tab],
     assert tab.look().one(".answer").get_attribute("data-error").endswith("Error")
 
 
-def test_pages_of_other_sites_cannot_ask(served: tuple[ScriptedProvider, str], asked: ScriptedProvider) -> None:
+def test_pages_of_other_sites_cannot_ask(served: Chat, asked: ScriptedProvider) -> None:
     """A site that is open in the same browser gets neither a socket nor an answer out of this server."""
-    _, url = served
+    url = served.url
     with pytest.raises(InvalidStatus):
         connect(f"{url.replace('http', 'ws', 1)}/chat", origin="https://elsewhere.example", proxy=None)
     question = '{"conversation_id": "x", "question": "apples?"}'
@@ -200,3 +249,12 @@ def test_pages_of_other_sites_cannot_ask(served: tuple[ScriptedProvider, str], a
     simple = httpx.post(f"{url}/answer", content=question, headers={"Content-Type": "text/plain"}, trust_env=False)
     assert simple.status_code == 422
     assert asked.log.exchanges() == []
+
+
+def test_chat_ends_by_ctrl_c_in_silence(served: Chat) -> None:
+    """Once the address stands there, Ctrl-C ends it at once, without a traceback."""
+    before = served.errors.read_text()
+    subprocess.run(["kill", "-INT", "--", f"-{served.process.pid}"], check=True)
+    assert served.process.communicate(timeout=180)[0] == ""
+    assert served.process.returncode == 0
+    assert served.errors.read_text() == before

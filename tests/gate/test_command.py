@@ -14,10 +14,10 @@ from otel_tokenstream.demo.provider import Script, ScriptedProvider
 from tests import zero_code
 
 PROGRAM = """
-import os, sys, litellm
+import os, sys, openai
+chat = openai.OpenAI(base_url=os.environ["BASE_URL"], api_key="none").chat
 for _ in range(int(sys.argv[2])):
-    list(litellm.completion("openai/" + sys.argv[1], [{"role": "user", "content": "Tides?"}], stream=True,
-                            api_base=os.environ["BASE_URL"], api_key="none"))
+    list(chat.completions.create(model=sys.argv[1], messages=[{"role": "user", "content": "Tides?"}], stream=True))
 """
 CONFIGURATION = """
 [[budget]]
@@ -25,6 +25,7 @@ name = "asked"
 failed_share = "20 %"
 first_token_p50 = "5 s"
 """
+NO_WARM_UP = ["gate", "run", "--warm-up", "0"]
 REGRESSION = '[[regression]]\nfirst_token_p50 = "50 %"\n'
 
 
@@ -65,12 +66,12 @@ def test_a_program_is_run_recorded_and_judged(program: Path, tmp_path: Path) -> 
 
     told = json.loads(outputs["json"].read_text(encoding="utf-8"))
     assert told["candidate_streams"] == 24
-    assert told["environment"]["packages"]["litellm"]
+    assert told["environment"]["packages"]["openai"]
     assert all(path.stat().st_size for path in outputs.values())
     (recording,) = (tmp_path / "kept").glob("*.db")
 
     (tmp_path / "tokenstream-gate.toml").write_text(REGRESSION, encoding="utf-8")
-    late = ["gate", "run", "--repeat", "2", "--baseline", "kept", "--", sys.executable, str(program), "late", "12"]
+    late = [*NO_WARM_UP, "--repeat", "2", "--baseline", "kept", "--", sys.executable, str(program), "late", "12"]
     assert main(late) == 1
     assert main(["gate", str(recording), "--baseline", "kept"]) == 0
 
@@ -89,7 +90,7 @@ def test_two_programs_take_turns(program: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("program")
 def test_a_program_that_fails_is_no_measurement(capfd: pytest.CaptureFixture[str]) -> None:
     """Half a run would be judged as a whole one."""
-    assert main(["gate", "run", "--warm-up", "0", "--", sys.executable, "-c", "raise SystemExit(3)"]) == 2
+    assert main([*NO_WARM_UP, "--", sys.executable, "-c", "raise SystemExit(3)"]) == 2
     assert "exit code 3" in capfd.readouterr().err
 
 
@@ -115,7 +116,7 @@ def test_a_canary_is_judged_by_an_attribute(program: Path, tmp_path: Path, monke
     """Both versions of a service stand in one recording."""
     for version, model in (("1.2", "early"), ("1.3", "late")):
         monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", f"service.version={version}")
-        words = ["gate", "run", "--warm-up", "0", "--repeat", "1", "--save", version, "--"]
+        words = [*NO_WARM_UP, "--repeat", "1", "--save", version, "--"]
         assert main([*words, sys.executable, str(program), model, "24"]) == 0
     files: list[Any] = [next((tmp_path / version).glob("*.db")) for version in ("1.2", "1.3")]
     (tmp_path / "tokenstream-gate.toml").write_text(REGRESSION, encoding="utf-8")

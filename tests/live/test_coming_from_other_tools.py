@@ -22,11 +22,10 @@ from otel_tokenstream.demo.provider.prose import passage_for
 from tests import zero_code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from otel_tokenstream.demo.provider import ScriptedProvider
     from otel_tokenstream.testing import Capture
-    from tests.live.brokers import RabbitMQ, Redis
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "coming-from-other-tools.md").read_text(encoding="utf-8")
@@ -47,6 +46,13 @@ SNIPPETS = {
     for title, text in zip(TITLES, SECTIONS[1::2], strict=True)
     if (found := blocks("python", text)) and len(found) == 1
 }
+BROKERS = {"redis://localhost:6379": "redis_server", "amqp://localhost:5672": "rabbitmq_server"}
+PROGRAM = """
+import openai
+asked = [{{"role": "user", "content": "{}"}}]
+for _ in openai.OpenAI().chat.completions.create(model="gpt-4o-mini", messages=asked, stream=True):
+    pass
+"""
 COMMANDS = [command for block in blocks("sh", PAGE) for command in block.splitlines()]
 
 # What each block prints, as a pattern of all of it.
@@ -94,9 +100,9 @@ PRINTED = {
 
 @pytest.fixture
 def addresses(
-    monkeypatch: pytest.MonkeyPatch, provider: ScriptedProvider, redis_server: Redis, rabbitmq_server: RabbitMQ
-) -> Iterator[dict[str, str]]:
-    """Lead the page's models to the scripted provider, and say where its brokers are."""
+    monkeypatch: pytest.MonkeyPatch, provider: ScriptedProvider, request: pytest.FixtureRequest
+) -> Iterator[Callable[[str], str]]:
+    """Lead the page's models to the scripted provider, and its code to those of its brokers that it names."""
     for name in ("OPENAI_API_BASE", "OPENAI_BASE_URL"):
         monkeypatch.setenv(name, provider.base_url)
     monkeypatch.setenv("DEEPSEEK_API_BASE", provider.base_url)
@@ -107,14 +113,19 @@ def addresses(
         provider.scripts[model] = Script(gap=0.001)
     failure = Script(ending="http_error", status=503)
     provider.scripts["deepseek-chat"] = [failure, failure, Script(gap=0.001)]
-    yield {"redis://localhost:6379": redis_server.url, "amqp://localhost:5672": rabbitmq_server.url}
+
+    def real(code: str) -> str:
+        for written, server in BROKERS.items():
+            if written in code:
+                code = code.replace(written, request.getfixturevalue(server).url)
+        return code
+
+    yield real
     dspy.configure(lm=None)
 
 
-def run(title: str, addresses: dict[str, str]) -> dict[str, Any]:
-    code = SNIPPETS[title]
-    for written, real in addresses.items():
-        code = code.replace(written, real)
+def run(title: str, addresses: Callable[[str], str]) -> dict[str, Any]:
+    code = addresses(SNIPPETS[title])
     namespace: dict[str, Any] = {"__name__": "__main__"}
     exec(compile(PRELUDE, "the first lines", "exec"), namespace)
     exec(compile(code, title, "exec"), namespace)
@@ -135,7 +146,7 @@ NO_LIONPRIDE = pytest.mark.skipif(find_spec("lionpride") is None, reason="lionpr
     "title", [pytest.param(each, marks=NO_LIONPRIDE if "Endpoint" in each else ()) for each in SNIPPETS]
 )
 def test_each_code_block_works_as_documented(
-    title: str, addresses: dict[str, str], tokenstream: Capture, capsys: pytest.CaptureFixture[str]
+    title: str, addresses: Callable[[str], str], tokenstream: Capture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As a reader pastes it: below the first lines of the page, in an instrumented program."""
     run(title, addresses)
@@ -144,7 +155,7 @@ def test_each_code_block_works_as_documented(
     assert tokenstream.spans or "No tokens" in title
 
 
-def test_steps_nest_and_stand_above_the_model_call(addresses: dict[str, str], tokenstream: Capture) -> None:
+def test_steps_nest_and_stand_above_the_model_call(addresses: Callable[[str], str], tokenstream: Capture) -> None:
     """One trace: lookup, in it rank and the program; what was noted is an event of the span."""
     run('`trace("name", **metadata)`, with `emit(…)` inside', addresses)
     spans = {span.name: span for span in tokenstream.spans}
@@ -154,7 +165,7 @@ def test_steps_nest_and_stand_above_the_model_call(addresses: dict[str, str], to
     assert spans["rank"].parent.span_id == spans["ChainOfThought"].parent.span_id == lookup.context.span_id
 
 
-def test_retried_call_tells_its_attempts(addresses: dict[str, str], tokenstream: Capture) -> None:
+def test_retried_call_tells_its_attempts(addresses: Callable[[str], str], tokenstream: Capture) -> None:
     """One span, three attempts, each with its own time and the first two with their error."""
     run("Retries with back-off, each with its time", addresses)
     (generation,) = tokenstream.generations
@@ -163,7 +174,7 @@ def test_retried_call_tells_its_attempts(addresses: dict[str, str], tokenstream:
     assert [signals.AT_ERROR_TYPE in attempt for attempt in attempts] == [True, True, False]
 
 
-def test_continuation_is_linked(addresses: dict[str, str], tokenstream: Capture) -> None:
+def test_continuation_is_linked(addresses: Callable[[str], str], tokenstream: Capture) -> None:
     """The second call leads to the first."""
     run("An interrupted answer goes on", addresses)
     first, second = (generation.span for generation in tokenstream.generations)
@@ -175,9 +186,9 @@ def test_continuation_is_linked(addresses: dict[str, str], tokenstream: Capture)
 def test_command_runs(command: str, tokenstream: Capture, tmp_path: Path) -> None:
     """In a directory with a program and a recording."""
     ask = "for _ in litellm.completion(MODEL, [{'role': 'user', 'content': QUESTION}], stream=True): pass\n"
-    (tmp_path / "app.py").write_text(PRELUDE + ask)
     namespace: dict[str, Any] = {}
     exec(PRELUDE, namespace)
+    (tmp_path / "app.py").write_text(PROGRAM.format(namespace["QUESTION"]))
     for model in ("gpt-4o", "gpt-4o-mini"):
         exec(f"MODEL = 'openai/{model}'\n{ask}", namespace)
     recording = json_format.MessageToJson(encode_spans(tokenstream.spans), indent=None)

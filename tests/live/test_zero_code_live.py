@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from otel_tokenstream.demo.provider import ScriptedProvider
 
 CALL = """
+import os, openai
+client = openai.OpenAI(base_url=os.environ["PROVIDER"], api_key="none", max_retries=0)
+def opened():
+    return client.chat.completions.create(
+        model="test", messages=[{"role": "user", "content": "Go on."}], stream=True)
+def stream():
+    return list(opened())
+"""
+BY_LITELLM = """
 import os, litellm
 def stream():
     return list(litellm.completion(
@@ -41,11 +50,17 @@ def plain(code: str, provider: ScriptedProvider, **variables: str) -> subprocess
     )
 
 
-@pytest.mark.parametrize(("text", "line"), [("true", "text: the tide turns"), ("false", "text: 14 characters in 3")])
-def test_one_variable_shows_streams_in_the_terminal(provider: ScriptedProvider, text: str, line: str) -> None:
+@pytest.mark.parametrize(
+    ("call", "text", "line"),
+    [(BY_LITELLM, "true", "text: the tide turns"), (CALL, "false", "text: 14 characters in 3")],
+    ids=["litellm", "openai"],
+)
+def test_one_variable_shows_streams_in_the_terminal(
+    provider: ScriptedProvider, call: str, text: str, line: str
+) -> None:
     """No code: with both libraries instrumented each line comes once, text only where it is asked for."""
     done = zero_code.run(
-        CALL + "stream()",
+        call + "stream()",
         PROVIDER=provider.base_url,
         OTEL_TOKENSTREAM_LIVE="terminal",
         OTEL_TOKENSTREAM_LIVE_TEXT=text,
@@ -76,13 +91,13 @@ def test_a_missing_client_is_named_and_the_program_runs(provider: ScriptedProvid
 import logging, sys
 sys.modules["redis"] = None
 logging.basicConfig()
-from otel_tokenstream import DSPyInstrumentor, LiteLLMInstrumentor
+from otel_tokenstream import LiteLLMInstrumentor, OpenAIInstrumentor
 from otel_tokenstream.live.from_settings import OutletError
 try:
     LiteLLMInstrumentor().instrument()
 except OutletError as error:
     print("raised")
-for instrumentor in (LiteLLMInstrumentor(), DSPyInstrumentor()):
+for instrumentor in (LiteLLMInstrumentor(), OpenAIInstrumentor()):
     instrumentor.instrument(skip_dep_check=True)  # as opentelemetry-instrument does
 stream()
 print("ran")
@@ -131,8 +146,8 @@ def test_a_forked_child_tells_of_its_own_streams(provider: ScriptedProvider, tmp
     """The parent's subscriber works in the child, with a thread of the child's; each tells of its own and only once."""
     done = plain(
         """
-from otel_tokenstream import LiteLLMInstrumentor, subscribe, flush
-LiteLLMInstrumentor().instrument()
+from otel_tokenstream import OpenAIInstrumentor, subscribe, flush
+OpenAIInstrumentor().instrument()
 def write(event):
     with open(f"{os.environ['FOLDER']}/{os.getpid()}", "a") as file:
         print(event.type, getattr(event, "text", "") or "", file=file)
@@ -142,7 +157,7 @@ child = os.fork()
 if child:  # one after the other: they share the client's connection
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 stream()
-os._exit(0 if flush(10) else 1)  # litellm's threads of the parent keep a child from exiting
+os._exit(0 if flush(10) else 1)
 """,
         provider,
         FOLDER=str(tmp_path),
@@ -159,8 +174,8 @@ def test_pending_events_are_delivered_at_exit(provider: ScriptedProvider) -> Non
     done = plain(
         """
 import time
-from otel_tokenstream import LiteLLMInstrumentor, attach
-LiteLLMInstrumentor().instrument()
+from otel_tokenstream import OpenAIInstrumentor, attach
+OpenAIInstrumentor().instrument()
 class Slow:
     def handle(self, event):
         time.sleep(0.05)
@@ -169,9 +184,7 @@ class Slow:
         print("closed", flush=True)
 attach(Slow())
 stream()
-kept = litellm.completion(
-    model="openai/test", messages=[{"role": "user", "content": "Go on."}], stream=True,
-    api_base=os.environ["PROVIDER"], api_key="none", max_retries=0)
+kept = opened()
 next(kept)
 """,
         provider,
@@ -188,8 +201,8 @@ def test_a_sink_that_hangs_does_not_keep_a_program_from_exiting(provider: Script
     done = plain(
         """
 import threading
-from otel_tokenstream import LiteLLMInstrumentor, attach, subscribe
-LiteLLMInstrumentor().instrument()
+from otel_tokenstream import OpenAIInstrumentor, attach, subscribe
+OpenAIInstrumentor().instrument()
 class Hangs:
     def handle(self, event):
         threading.Event().wait()

@@ -27,6 +27,12 @@ pytestmark = pytest.mark.skipif(
 streamed_or_not = pytest.mark.parametrize("stream", [True, False])
 
 
+@pytest.fixture(autouse=True)
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    with suppress(ImportError):  # of other versions
+        monkeypatch.setattr("litellm.router_rust.core._sleep_seconds", lambda _: 0.01, raising=False)
+
+
 @both_ways
 @streamed_or_not
 async def test_each_retry_is_an_attempt(

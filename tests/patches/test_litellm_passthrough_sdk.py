@@ -395,6 +395,7 @@ async def test_functions_imported_earlier_are_instrumented(
     provider: BedrockProvider, tokenstream: Capture, name: str
 ) -> None:
     """Programs keep the functions under names of their own, and make their routers early."""
+    provider.scripts["letters"] = LETTERS
     endpoint, body = STREAMS["chat"]
     result = BEFORE[name](method="POST", endpoint=endpoint, json=dict(body), **where(provider, "chat"))
     chunks = await body_of(await result if name.startswith("a") else result)

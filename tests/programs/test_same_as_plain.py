@@ -102,9 +102,10 @@ async def test_streamed_and_plain_calls_share_one_cache(
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_failures_are_of_the_same_class_and_retried_as_often(
-    provider: ScriptedProvider, engine: str, script: Script, *, asynchronous: bool
+    provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch, engine: str, script: Script, *, asynchronous: bool
 ) -> None:
     """DSPy's retries see what they see without us; no call is made again behind their back."""
+    monkeypatch.setattr("dspy.clients.execution._delay", lambda *_: 0.01, raising=False)  # before a retry, seconds
     provider.scripts["gpt-4o"] = script
 
     async def fail() -> tuple[type[BaseException], int]:

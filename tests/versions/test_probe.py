@@ -6,31 +6,50 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import litellm
+import pytest
 
 from otel_tokenstream.demo.provider import Script
 from otel_tokenstream.doctor.probes import MISSING_PARTS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from otel_tokenstream.demo.provider import ScriptedProvider
 
+PROGRAM = Path(__file__).with_name("probes.py")
+# DSPy before litellm, whose probes choose between its code in Python and its native one.
+LIBRARIES = ("dspy", "litellm")
 
-def probed(library: str, provider: ScriptedProvider, directory: Path) -> list[dict[str, Any]]:
-    """Return what was recorded of each call; the last one is about the library's seams."""
+
+@pytest.fixture(scope="module")
+def probed(
+    running_provider: ScriptedProvider, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[dict[str, Any]]]:
+    """What was recorded of each call; the last one of a library is about its seams."""
+    running_provider.reset()
+    whole = Script(pieces=list("abcd"), gap=0.002)
+    running_provider.scripts |= dict.fromkeys(("gpt-4o", "claude-sonnet-4-5", "gemini-2.5-flash"), whole)
+    running_provider.scripts |= {"test": Script(gap=0.0005), "broken": Script(ending="http_error", status=500)}
+    directory = str(tmp_path_factory.mktemp("cache"))
     run = subprocess.run(
-        [sys.executable, "-m", "otel_tokenstream.doctor.probes", library, provider.base_url],
-        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "DSPY_CACHEDIR": str(directory)},
+        [sys.executable, str(PROGRAM), running_provider.base_url, *LIBRARIES],
+        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "DSPY_CACHEDIR": directory},
         capture_output=True,
         text=True,
         check=False,
         timeout=500,
     )
     assert run.returncode == 0, run.stderr
-    return [json.loads(line) for line in run.stdout.splitlines() if line.startswith(('{"name"', '{"version"'))]
+    found: dict[str, list[dict[str, Any]]] = {}
+    libraries, calls = iter(LIBRARIES), []
+    for line in run.stdout.splitlines():
+        if line.startswith(('{"name"', '{"version"')):
+            calls.append(json.loads(line))
+        if line.startswith('{"version"'):
+            found[next(libraries)], calls = calls, []
+    return found
 
 
 def answered(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -39,12 +58,9 @@ def answered(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [each for each in calls if each["error"] is None]
 
 
-def test_every_entry_is_one_span_with_its_chunks(provider: ScriptedProvider, tmp_path: Path) -> None:
+def test_every_entry_is_one_span_with_its_chunks(probed: dict[str, list[dict[str, Any]]]) -> None:
     """Whichever code of litellm's answers: one span, completed, with as many chunks as the program had."""
-    whole = Script(pieces=list("abcd"), gap=0.002)
-    provider.scripts |= dict.fromkeys(("test", "gpt-4o", "claude-sonnet-4-5", "gemini-2.5-flash"), whole)
-    provider.scripts["broken"] = Script(ending="http_error", status=500)
-    *calls, about = probed("litellm", provider, tmp_path)
+    *calls, about = probed["litellm"]
     found = answered(calls)
 
     assert about["missing"] == []
@@ -58,10 +74,9 @@ def test_every_entry_is_one_span_with_its_chunks(provider: ScriptedProvider, tmp
         assert any(each["name"].endswith("natively") for each in found)
 
 
-def test_every_engine_of_dspy_has_one_call_below_its_module(provider: ScriptedProvider, tmp_path: Path) -> None:
+def test_every_engine_of_dspy_has_one_call_below_its_module(probed: dict[str, list[dict[str, Any]]]) -> None:
     """Plain, awaited and streamed; a tool and a retriever have a span of their own."""
-    provider.scripts["test"] = Script(gap=0.0005)
-    *calls, about = probed("dspy", provider, tmp_path)
+    *calls, about = probed["dspy"]
     found = answered(calls)
 
     assert about["missing"] == []

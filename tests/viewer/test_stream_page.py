@@ -57,6 +57,14 @@ def link(of: tuple[str, str]) -> str:
     return "#/" + "/".join(of)
 
 
+def go_on_to(browser: Browser, of: tuple[str, str]) -> None:
+    """Show another stream in the page that is open, as by a link."""
+    browser.run("location.hash = arguments[0]", link(of))
+    shown = "return document.querySelector('a[download]')?.href ?? ''"
+    browser.until(lambda: of[1] in browser.run(shown), "the other stream is not shown")
+    browser.until_drawn()
+
+
 def test_a_stream_is_read_copied_and_kept(
     viewer: Viewer, application: Callable[..., Application], browser: Browser, tmp_path: Path
 ) -> None:
@@ -112,8 +120,7 @@ def test_the_answer_is_played_in_its_own_timing(
     browser.one(".player button").click()
     browser.until(lambda: browser.texts(".played") == ["".join(WORDS * 2)], "it was not played to its end")
     browser.until(lambda: browser.texts(".player button") == ["Play"], "it plays on after its end")
-    browser.open(viewer, link(second))
-    browser.until_drawn()
+    go_on_to(browser, second)
     assert set(browser.run(move, 10**7)) == {"•"}, "without captured text, a dot for each character"
 
 
@@ -179,8 +186,7 @@ def test_two_streams_stand_beside_each_other(
     assert "\n".join(browser.violations()) == ""
     assert browser.run("return document.documentElement.scrollWidth") <= width
     browser.all(".stream-tools button")[4].click()
-    browser.open(viewer, link(second))
-    browser.until_drawn()
+    go_on_to(browser, second)
     browser.one(".stream-tools a[href^='#/beside']").click()
     browser.until_drawn(".beside")
     figures = browser.texts("[aria-labelledby=panel-figures] tbody tr")

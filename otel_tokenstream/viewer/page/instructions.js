@@ -20,7 +20,7 @@ export function instructions() {
   } }, "Copy");
   return element("section", { class: "instructions panel", "aria-labelledby": "instructions" },
     element("h2", { id: "instructions" }, "Waiting for the first stream"),
-    element("p", {}, "Start an application that streams through litellm or DSPy with these settings. Nothing in its code changes."),
+    element("p", {}, "Start an application that streams through litellm, DSPy, LangChain or a provider's SDK with these settings. Nothing in its code changes."),
     element("pre", { tabindex: "0" }, element("code", {}, commands)),
     element("p", {}, copy, " ", copied),
     element("p", {}, "Or, which sets the same and whatever you have not set yourself: ", element("code", {}, "otel-tokenstream run -- python app.py")),

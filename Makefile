@@ -42,7 +42,7 @@ LLAMA_WHEELS = $(CACHE)/wheels/llama-cpp-python-$(LLAMA)-$(shell .venv/bin/pytho
 .DELETE_ON_ERROR:
 
 # Most tests wait most of the time.
-AT_ONCE := -n 4 --dist worksteal
+AT_ONCE := -n 5 --dist worksteal
 # Some tests time real processes, which others beside them can delay: what failed must pass alone.
 alone = { test $$? = 1 && echo 'What failed runs again, alone' && \
   .venv/bin/python -m pytest --last-failed --last-failed-no-failures none $(1); }

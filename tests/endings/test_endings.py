@@ -96,6 +96,7 @@ class Run:
 
 def run(ending: Ending, entry: Entry, provider: ScriptedProvider, loop: Any, *, within: float) -> Run:
     """Leave a stream as the row says; wait for the connection's end, at most ``within`` seconds."""
+    gc.freeze()  # the collections below are for this stream: they need not look at the libraries again
     provider.reset()
     provider.scripts[entry.model] = entry.script(ending.script)
     given: list[Any] = []

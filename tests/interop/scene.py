@@ -1,17 +1,26 @@
 """Runs model calls with other instrumentations in the process and prints the spans as JSON.
 
-``python scene.py BASE_URL NAME...``: the instrumentations in the order in which they are switched on.
+``python scene.py BASE_URL ORDER...``: an order is ``ours-http``, the instrumentations as they are switched on. Each has
+a process of its own, a fork of this one, which has imported the libraries and instrumented nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import os
 import socket
 import sys
+import tempfile
 import threading
+import traceback
 from urllib.request import Request, urlopen
 
+import dspy
+import httpx
+import litellm
+import openai  # noqa: F401  # for all forks
 import uvicorn
 from opentelemetry import trace
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
@@ -20,11 +29,6 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otel_tokenstream import DSPyInstrumentor, LiteLLMInstrumentor
-
-exporter = InMemorySpanExporter()
-provider = TracerProvider()
-provider.add_span_processor(SimpleSpanProcessor(exporter))
-trace.set_tracer_provider(provider)
 
 
 def ours():
@@ -58,9 +62,6 @@ def http():
 
 
 def calls(base_url):
-    import dspy
-    import litellm
-
     request = {
         "model": "openai/steady",
         "messages": [{"role": "user", "content": "hi"}],
@@ -105,8 +106,12 @@ def served(application):
         running.join()
 
 
-def main():
-    base_url, *names = sys.argv[1:]
+def play(base_url, names):
+    """The spans of each call."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
     for name in names:
         globals()[name]()
     trees = {}
@@ -125,7 +130,33 @@ def main():
             }
             for span in spans
         ]
-    print(json.dumps(trees))
+    return trees
+
+
+def main():
+    base_url, *orders = sys.argv[1:]
+    litellm.token_counter("steady", text="hi")  # imports what a first call would, and starts no thread
+    httpx.Client().close()
+    gc.freeze()
+    for order in orders:
+        with tempfile.TemporaryFile("w+") as messages:
+            child = os.fork()
+            if child == 0:
+                os.dup2(messages.fileno(), 2)
+                status = 1
+                try:
+                    print(json.dumps({"order": order, "spans": play(base_url, order.split("-"))}), flush=True)
+                    status = 0
+                except BaseException:  # noqa: BLE001  # told by the parent
+                    traceback.print_exc()
+                sys.stderr.flush()
+                os._exit(status)
+            failed = os.waitpid(child, 0)[1]
+            messages.seek(0)
+            told = messages.read()
+        if failed:
+            sys.exit(f"{order}: {told}")
+        print(json.dumps({"order": order, "messages": told}), flush=True)
 
 
 main()

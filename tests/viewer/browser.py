@@ -73,6 +73,11 @@ class Browser:
     def all(self, selector: str) -> list[WebElement]:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
+    def count(self, selector: str) -> int:
+        """In the page: a reference to each of many elements is dear."""
+        found: int = self.run("return document.querySelectorAll(arguments[0]).length", selector)
+        return found
+
     def one(self, selector: str) -> WebElement:
         return self.until(lambda: self.all(selector), f"no {selector}")[0]
 
@@ -84,10 +89,10 @@ class Browser:
         return found
 
     def until(self, condition: Callable[[], Any], otherwise: str) -> Any:
-        return WebDriverWait(self.driver, _PATIENCE, 0.05).until(lambda _: condition(), otherwise)
+        return WebDriverWait(self.driver, _PATIENCE, 0.1).until(lambda _: condition(), otherwise)
 
     def until_drawn(self, selector: str = ".picture") -> None:
-        self.until(lambda: self.all(f"{selector} svg .scatterlayer .trace"), "no chart was drawn")
+        self.until(lambda: self.count(f"{selector} svg .scatterlayer .trace"), "no chart was drawn")
 
     def choose(self, name: str, value: str) -> None:
         Select(self.one(f"select[name={name}]")).select_by_value(value)

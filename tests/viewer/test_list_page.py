@@ -70,7 +70,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
 
 
 def listed(browser: Browser) -> int:
-    return len(browser.all(ROWS))
+    return browser.count(ROWS)
 
 
 def until_listed(browser: Browser, count: int) -> None:

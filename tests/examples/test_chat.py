@@ -154,7 +154,7 @@ def test_two_tabs_at_once_get_each_its_own_answer(
 def test_conversations_of_one_page_are_apart(tabs: tuple[Tab, Tab], asked: ScriptedProvider) -> None:
     """Side by side in one document, each shows its own answer and has an id of its own."""
     browser = tabs[0].look()
-    browser.one("#another").click()
+    browser.click("#another")
     for form, question in zip(browser.all("form"), ("apples?", "pears?"), strict=True):
         form.find_element(By.NAME, "question").send_keys(question + "\n")
     browser.until(lambda: len(browser.all(".answer[data-state=complete]")) == 2, "the answers did not come")
@@ -173,7 +173,7 @@ def test_tokens_stand_in_the_page_before_the_answer_is_whole(
     browser = tab.look()
     browser.until(lambda: re.fullmatch(r"apple000( apple\d+)+ ?\w*", *browser.texts(".answer")), "no words came")
     assert tab.until("coming")
-    browser.one("button[name=stop]").click()
+    browser.click("button[name=stop]")
     tab.until("stopped")
     assert asked.log.settled()[0].ended == "disconnected"
 
@@ -213,7 +213,7 @@ def test_reader_who_leaves_ends_the_stream_and_the_span_says_so(
     asked.scripts["test"] = answering(ANSWERS, ends_after=30, ending="hang")
     conversation, (tab, _) = f"left over {transport}", tabs
     tab.look().run("const id = arguments[0]; crypto.randomUUID = () => id;", conversation)
-    tab.browser.one("#another").click()
+    tab.browser.click("#another")
     tab.ask("apples?", transport)
     tab.browser.until(lambda: "apple003" in "".join(tab.browser.texts(".answer")), "no words came")
     tab.browser.driver.get("about:blank")

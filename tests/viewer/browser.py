@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
@@ -80,6 +81,11 @@ class Browser:
 
     def one(self, selector: str) -> WebElement:
         return self.until(lambda: self.all(selector), f"no {selector}")[0]
+
+    def click(self, selector: str) -> None:
+        """Once more where a live page has put another element in its place between finding and clicking it."""
+        waiting = WebDriverWait(self.driver, _PATIENCE, 0.1, [StaleElementReferenceException])
+        waiting.until(lambda _: self.one(selector).click() is None, f"no {selector} to click")
 
     def texts(self, selector: str) -> list[str]:
         """All at once in the page, because a live list may replace an element between two calls."""

@@ -86,16 +86,16 @@ def test_every_stream_can_be_reached(filled: Viewer, browser: Browser) -> None:
     browser.open(filled)
     until_listed(browser, 200)
     assert "1 to 200 of 450 streams" in browser.texts(".summary")[0]
-    browser.one(".pages [rel=next]").click()
+    browser.click(".pages [rel=next]")
     browser.until(lambda: "201 to 400 of 450" in browser.texts(".summary")[0], "not the second page")
-    browser.one(".pages [rel=next]").click()
+    browser.click(".pages [rel=next]")
     until_listed(browser, 50)
     assert "page=3" in address(browser)
     assert browser.texts(".pages span")[0] == "page 3 of 3"
     browser.run("[...document.querySelectorAll('th .sort')].find((each) => each.textContent === 'Duration').click()")
     browser.until(lambda: any("38 m 00 s" in text for text in browser.texts(f"{ROWS}:first-child")), "not by duration")
     assert browser.texts("th[aria-sort=descending]") == ["Duration ↓"]
-    browser.one(f"{ROWS}:first-child td:last-child").click()
+    browser.click(f"{ROWS}:first-child td:last-child")
     browser.until(lambda: browser.all("article h1"), "a click on the row did not open the stream")
     assert address(browser).split("?") == [f"#/{1:032x}/{1:016x}", "sort=-duration_ms"]
 
@@ -131,7 +131,7 @@ def test_filters_stand_in_the_address_and_the_way_back_restores_the_place(filled
     assert "first_token_over=240" in address(browser)
     browser.run("[...document.querySelectorAll('tbody a')].find((each) => each.href === arguments[0]).click()", link)
     browser.until(lambda: browser.all(".back a"), "no way back")
-    browser.one(".back a").click()
+    browser.click(".back a")
     browser.until(lambda: listed(browser) == before, "the link back forgot the filter")
 
 
@@ -158,10 +158,10 @@ def test_a_trace_is_one_row_that_opens(filled: Viewer, browser: Browser) -> None
     browser.open(filled, "#/?group=trace")
     browser.until(lambda: listed(browser) == 150, "not the traces")
     assert browser.texts(f"{ROWS}:first-child td")[1:3] == ["ReAct.forward", "3"]
-    browser.one(f"{ROWS}:first-child td:last-child").click()
+    browser.click(f"{ROWS}:first-child td:last-child")
     browser.until(lambda: len(browser.all(".members tbody tr")) == 3, "the trace did not open")
     assert f"open={150:032x}" in address(browser)
-    browser.one(".members tbody a").click()
+    browser.click(".members tbody a")
     browser.until(lambda: browser.all("article h1"), "a member did not open")
     browser.open(filled, "#/?group=conversation&outcome=failed")
     browser.until(lambda: browser.texts(f"{ROWS} .toggle"), "no conversations")

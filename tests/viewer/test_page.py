@@ -139,7 +139,7 @@ def test_the_growth_counts_chunks_on_request_and_gaps_can_be_linear(
     browser.open(viewer, link(context))
     browser.until_drawn()
     assert browser.texts(".picture .ytitle") == ["characters"]
-    browser.one("input[value=chunks]").click()
+    browser.click("input[value=chunks]")
     browser.until(lambda: browser.texts(".picture .ytitle") == ["chunks"], "the axis did not change")
     logarithmic = browser.texts(".picture .y2tick text")
     browser.one("input[value=log]").send_keys(Keys.ARROW_RIGHT)
@@ -169,7 +169,7 @@ def test_the_trace_is_a_waterfall_that_leads_to_the_other_generations(
     names = browser.until(lambda: browser.texts(".waterfall .name > :first-child"), "no waterfall")
     assert names == ["ReAct.forward", "chat gpt-4o-mini", "chat judge"]
     assert browser.texts(".waterfall .here .name > :first-child") == ["chat gpt-4o-mini"]
-    browser.one(".waterfall a").click()
+    browser.click(".waterfall a")
     browser.until(lambda: browser.driver.current_url.endswith(link(second)), "the link led elsewhere")
     browser.until(lambda: browser.texts("h1") == ["chat judge completed"], "the other stream is not shown")
 
@@ -242,7 +242,7 @@ def test_filters_are_kept_in_the_address(
     browser.until(lambda: len(browser.all(ROWS)) == 1, "not filtered")
     assert browser.one("select[name=outcome]").get_property("value") == "failed"
     browser.choose("model", "a")
-    browser.one(".nothing-found a").click()
+    browser.click(".nothing-found a")
     browser.until(lambda: len(browser.all(ROWS)) == 2, "not all streams")
 
 

@@ -165,9 +165,9 @@ def test_the_page_works_below_a_path_of_a_reverse_proxy(tmp_path: Path, browser:
             assert at.removesuffix("/") in browser.texts(".instructions pre")[0]
             send(viewer)
             browser.until(lambda: browser.all("table.streams tbody a"), "the stream did not come by itself")
-            browser.one("table.streams tbody a").click()
+            browser.click("table.streams tbody a")
             browser.until_drawn()
-            browser.one("header a[href='#/report']").click()
+            browser.click("header a[href='#/report']")
             browser.until(lambda: browser.all("iframe.report:not([hidden])"), "no report")
             browser.leave()
             proxy.shutdown()

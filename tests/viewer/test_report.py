@@ -43,13 +43,13 @@ def test_the_page_compares_and_its_policy_lets_its_style_in(
     """From the link on the viewer's page; the browser refuses nothing of it."""
     some_streams(application("shop"))
     browser.open(viewer)
-    browser.one("header a[href='#/report']").click()
+    browser.click("header a[href='#/report']")
     shown(browser)
     assert browser.texts(".tile b")[0] == "48"
     browser.driver.switch_to.default_content()
     for name, text in (("a", "model=slow"), ("b", "model=quick"), ("where", "outcome=completed")):
         browser.one(f"input[name={name}]").send_keys(text)
-    browser.one("form button[type=submit]").click()
+    browser.click("form button[type=submit]")
     browser.until(
         lambda: "compare=model%3Dslow&compare=model%3Dquick" in browser.run("return location.hash"), "address"
     )
@@ -57,13 +57,13 @@ def test_the_page_compares_and_its_policy_lets_its_style_in(
     browser.until(lambda: browser.texts("h2")[0] == "Comparison", "not compared")
     browser.driver.switch_to.default_content()
     assert browser.violations() == []
-    browser.one(".back a").click()
+    browser.click(".back a")
     browser.until(lambda: browser.texts("table.streams tbody tr"), "no way back")
     browser.driver.get(f"{viewer.url}/report?compare=model%3Dslow&compare=model%3Dquick")
     assert browser.texts("h2")[0] == "Comparison"
     assert "b is better" in browser.texts("td.better")
     assert browser.run("return getComputedStyle(document.body).margin") == "0px"
-    browser.one("main a[href='./']").click()
+    browser.click("main a[href='./']")
     browser.until(lambda: browser.texts("table.streams tbody tr"), "no way back from the page by itself")
 
 

@@ -117,7 +117,7 @@ def test_the_answer_is_played_in_its_own_timing(
     assert browser.run(move, offsets[1] + 1) == "Once upon "
     assert browser.run(move, offsets[-1] + 1) == "".join(WORDS * 2)
     browser.run(move, 0)
-    browser.one(".player button").click()
+    browser.click(".player button")
     browser.until(lambda: browser.texts(".played") == ["".join(WORDS * 2)], "it was not played to its end")
     browser.until(lambda: browser.texts(".player button") == ["Play"], "it plays on after its end")
     go_on_to(browser, second)
@@ -187,7 +187,7 @@ def test_two_streams_stand_beside_each_other(
     assert browser.run("return document.documentElement.scrollWidth") <= width
     browser.all(".stream-tools button")[4].click()
     go_on_to(browser, second)
-    browser.one(".stream-tools a[href^='#/beside']").click()
+    browser.click(".stream-tools a[href^='#/beside']")
     browser.until_drawn(".beside")
     figures = browser.texts("[aria-labelledby=panel-figures] tbody tr")
     chunks = summary_of(Stream(paced(8)))[signals.CHUNKS]

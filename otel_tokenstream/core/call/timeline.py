@@ -253,7 +253,7 @@ class Timeline:
 
     def clear_events(self) -> None:
         """Forget the events until now; the next chunk begins one."""
-        self.events.clear()
+        self.events = PackedEvents()
         self._key, self._room = NO_EVENT, 0
 
     def close(self, rows: Sequence[Row]) -> None:
@@ -292,7 +292,7 @@ class Timeline:
                 next_offset += next_offset % step
                 continue
             offset = round((arrivals[next_offset - before] - origin) / 1e3)
-            if offset > _LONGEST_OFFSET:
+            if not 0 <= offset <= _LONGEST_OFFSET:
                 offsets = self.offsets = array("q", offsets)
             offsets.append(offset)
             next_offset += step

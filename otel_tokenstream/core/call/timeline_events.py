@@ -23,7 +23,7 @@ Numbers = tuple[int, int, int, int, int, int]
 PLAIN: Key = (TEXT, None, None)
 NO_EVENT: Key = ("", None, None)
 _NO_NUMBERS: list[int] = []
-_ROW = Struct("=qqIqQI")
+_ROW = Struct("=qqiqqI")
 _COUNT = itemgetter(5)
 
 
@@ -197,9 +197,6 @@ class PackedEvents:
         if self._passages is not None:
             passages = self._passages
             self._passages = [reduce(_joined, passages[first:end]) for first, end in ends]
-
-    def clear(self) -> None:
-        self.__init__()  # type: ignore[misc]
 
 
 def _common(earlier: Key, later: Key) -> Key:

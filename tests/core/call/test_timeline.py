@@ -179,6 +179,14 @@ def test_offsets_are_evenly_chosen(chunks: int) -> None:
     assert (START + (chunks - 1) * MS) / 1e3 - timeline.offsets[-1] < max(steps, default=1)
 
 
+@pytest.mark.parametrize("offsets", [[-5_000, 1, 2_000], [1_000, 1 << 33, (1 << 33) + 1]])
+def test_offsets_may_be_before_the_origin_and_hours_later(offsets: list[int]) -> None:
+    """They do not fit into four bytes then."""
+    timeline = Timeline(budget=4, offsets=4, origin=START)
+    timeline.extend([(START, START + at * 1_000, TEXT, 1, None, None, None) for at in offsets])
+    assert timeline.offsets.tolist() == offsets
+
+
 def test_stalls_keep_the_longest_and_their_total_is_exact() -> None:
     """Of very many stalls the longest are kept one by one, and the sum and number are of all."""
     many = STALLS_KEPT + 12

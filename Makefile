@@ -72,7 +72,7 @@ test-fast: .venv/base/ready
 # Also in the processes that tests start; see [tool.coverage.run].
 coverage: .venv/dev browser brokers
 	.venv/bin/python -m coverage erase
-	.venv/bin/python -m coverage run -m pytest $(AT_ONCE) $(ARGS)
+	.venv/bin/python -m coverage run -m pytest $(AT_ONCE) $(ARGS) || $(call alone,$(ARGS))
 	.venv/bin/python -m coverage combine --quiet
 	.venv/bin/python -m coverage report
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 WORDS = [f"word{index} " for index in range(20)]
 SCRIPTS = {
     "gpt-4o-mini": Script(WORDS, first_piece=(0.02, 0.06), gap=0.003),
-    "gpt-4o": Script(WORDS, first_piece=(0.8, 0.9), gap=0.01),
+    "gpt-4o": Script(WORDS, first_piece=(1.5, 1.6), gap=0.01),
     "cut": Script(WORDS, first_piece=0.02, gap=0.003, ending="cut", ends_after=12),
     "overloaded": Script(ending="http_error", status=503, error_type="overloaded_error"),
     "stalling": Script(WORDS[:10], gap=0.003, pauses={5: 2.0}),
@@ -108,8 +108,8 @@ async def _read(provider: ScriptedProvider, model: str) -> None:
 
 async def _litellm(provider: ScriptedProvider) -> None:
     waiting = [model for model, times in TIMES.items() for _ in range(times)]
-    for start in range(0, len(waiting), 16):
-        await asyncio.gather(*(_read(provider, model) for model in waiting[start : start + 16]))
+    for start in range(0, len(waiting), 8):
+        await asyncio.gather(*(_read(provider, model) for model in waiting[start : start + 8]))
 
 
 def _dspy(provider: ScriptedProvider) -> None:

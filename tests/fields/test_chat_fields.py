@@ -40,7 +40,7 @@ def parsed(signature, text):
 
 
 @given(text=adversarial, cuts=st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=300, deadline=None, derandomize=True)
 def test_any_text_is_read_as_the_adapter_reads_it(signature, attribute, split, text, cuts):
     """Hypothesis looks for a text and a split that the parser and the adapter read differently."""
     expected = parsed(signature, text)

@@ -82,7 +82,7 @@ def answer(seeded, fields):
 
 
 @given(seeded=st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 def test_any_object_is_read_as_the_adapter_reads_it(signature, attribute, split, fields, seeded):
     """Adversarial objects in any chunks: strings as JSONAdapter.parse gives them, other values as JSON."""
     text, values = answer(seeded, fields)
@@ -100,7 +100,7 @@ def test_any_object_is_read_as_the_adapter_reads_it(signature, attribute, split,
     ascii_only=st.booleans(),
     cuts=st.randoms(use_true_random=False),
 )
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=300, deadline=None, derandomize=True)
 def test_any_strings_come_back(signature, attribute, split, values, ascii_only, cuts):
     """Whatever text json.dumps writes is read again as the adapter reads it."""
     text = json.dumps(values, ensure_ascii=ascii_only)
@@ -137,7 +137,7 @@ broken = st.lists(
 
 
 @given(text=broken, cuts=st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=500, deadline=None, derandomize=True)
 def test_broken_json_is_read_alike_in_every_split(attribute, split, text, cuts):
     """What is no JSON raises nothing and depends on no split."""
     assert attribute("json", split(cuts, text)) == attribute("json", text) == attribute("json", [text])

@@ -108,7 +108,7 @@ def parsed(signature, text):
 
 
 @given(seeded=st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 def test_any_elements_are_read_as_the_adapter_reads_them(signature, attribute, split, fields, seeded):
     """Adversarial well-formed answers in any chunks are read as XMLAdapter.parse reads the whole."""
     text = answer(seeded, fields)
@@ -126,7 +126,7 @@ characters = st.characters(exclude_categories=("Cs", "Cc"), include_characters="
     values=st.dictionaries(st.sampled_from(("answer", "a", "field_2", "other")), st.text(characters)),
     cuts=st.randoms(use_true_random=False),
 )
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=300, deadline=None, derandomize=True)
 def test_any_escaped_text_comes_back(signature, attribute, split, values, cuts):
     """Whatever text is put between tags escaped is read again as the adapter reads it."""
     text = "".join(f"<{name}>\n{escape(value)}\n</{name}>\n" for name, value in values.items())
@@ -189,7 +189,7 @@ broken = st.lists(
 
 @pytest.mark.parametrize("kind", ["xml", "xml-tags"])
 @given(text=broken, cuts=st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=500, deadline=None, derandomize=True)
 def test_broken_xml_is_read_alike_in_every_split(attribute, split, kind, text, cuts):
     """What is not well-formed raises nothing and depends on no split."""
     assert attribute(kind, split(cuts, text)) == attribute(kind, text) == attribute(kind, [text])

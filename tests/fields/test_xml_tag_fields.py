@@ -40,7 +40,7 @@ adversarial = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=2), max_siz
 
 
 @given(text=adversarial, cuts=st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=500, deadline=None, derandomize=True)
 def test_any_text_is_read_as_the_old_adapter_read_it(attribute, split, fields, text, cuts):
     """Whatever stands between tags and around them, in whatever chunks, is read as the pattern reads the whole."""
     expected = parsed(text, fields)

@@ -19,22 +19,6 @@ chat = openai.OpenAI(base_url=os.environ["BASE_URL"], api_key="none").chat
 for _ in range(int(sys.argv[2])):
     list(chat.completions.create(model=sys.argv[1], messages=[{"role": "user", "content": "Tides?"}], stream=True))
 """
-# Streams as the patches make them, without a library of models, whose import is most of a program's work.
-LIGHT_PROGRAM = """
-import sys, time
-from otel_tokenstream.core.call.request import Request
-from otel_tokenstream.core.call.stream_proxy import proxy
-from otel_tokenstream.core.emit.telemetry import telemetry_for
-from otel_tokenstream.settings import Settings
-
-def answer():
-    time.sleep({"early": 0.01, "late": 0.2}[sys.argv[1]])
-    yield from ("a ", "b")
-
-for _ in range(int(sys.argv[2])):
-    call = telemetry_for(Settings()).start(Request("chat", "openai", sys.argv[1], stream=True))
-    list(proxy(answer(), call, call.text))
-"""
 CONFIGURATION = """
 [[budget]]
 name = "asked"
@@ -47,8 +31,9 @@ REGRESSION = '[[regression]]\nfirst_token_p50 = "50 %"\n'
 
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: ScriptedProvider) -> Path:
-    """A program that asks the scripted provider."""
+    """A program that asks the scripted provider; its models answer early and late."""
     provider.scripts["early"] = Script(pieces=["a ", "b"], first_piece=0.01, gap=0.001)
+    provider.scripts["late"] = Script(pieces=["a ", "b"], first_piece=0.2, gap=0.001)
     monkeypatch.setenv("BASE_URL", provider.base_url)
     monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", zero_code.OTHERS)
     monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
@@ -59,15 +44,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: ScriptedP
     return path
 
 
-@pytest.fixture
-def light_program(program: Path) -> Path:
-    """A program whose models answer early and late."""
-    path = program.with_name("light.py")
-    path.write_text(LIGHT_PROGRAM, encoding="utf-8")
-    return path
-
-
-def test_a_program_is_run_recorded_and_judged(program: Path, light_program: Path, tmp_path: Path) -> None:
+def test_a_program_is_run_recorded_and_judged(program: Path, tmp_path: Path) -> None:
     """The warm-up does not count, the recording is kept, and the decision is written in every form."""
     outputs = {name: tmp_path / f"gate.{name}" for name in ("json", "junit", "markdown", "html")}
     words = [word for name, path in outputs.items() for word in (f"--{name}", str(path))]
@@ -75,7 +52,7 @@ def test_a_program_is_run_recorded_and_judged(program: Path, light_program: Path
         "gate",
         "run",
         "--repeat",
-        "1",
+        "2",
         "--save",
         "kept",
         *words,
@@ -83,7 +60,7 @@ def test_a_program_is_run_recorded_and_judged(program: Path, light_program: Path
         sys.executable,
         str(program),
         "early",
-        "24",
+        "12",
     ]
     assert main(command) == 0
 
@@ -94,17 +71,17 @@ def test_a_program_is_run_recorded_and_judged(program: Path, light_program: Path
     (recording,) = (tmp_path / "kept").glob("*.db")
 
     (tmp_path / "tokenstream-gate.toml").write_text(REGRESSION, encoding="utf-8")
-    late = [*NO_WARM_UP, "--repeat", "1", "--baseline", "kept", "--", sys.executable, str(light_program), "late", "24"]
+    late = [*NO_WARM_UP, "--repeat", "2", "--baseline", "kept", "--", sys.executable, str(program), "late", "12"]
     assert main(late) == 1
     assert main(["gate", str(recording), "--baseline", "kept"]) == 0
 
 
-def test_two_programs_take_turns(light_program: Path, tmp_path: Path) -> None:
+def test_two_programs_take_turns(program: Path, tmp_path: Path) -> None:
     """The slower one fails against the other, run beside it."""
     (tmp_path / "tokenstream-gate.toml").write_text(REGRESSION, encoding="utf-8")
-    before = f"{sys.executable} {light_program} early 12"
+    before = f"{sys.executable} {program} early 12"
     words = ["gate", "run", "--repeat", "2", "--json", "gate.json", "--baseline-command", before, "--"]
-    assert main([*words, sys.executable, str(light_program), "late", "12"]) == 1
+    assert main([*words, sys.executable, str(program), "late", "12"]) == 1
 
     told = json.loads((tmp_path / "gate.json").read_text(encoding="utf-8"))
     assert (told["candidate_streams"], told["baseline_streams"]) == (24, 24)
@@ -135,14 +112,12 @@ def test_an_error_of_usage_is_explained_with_exit_code_2(
     assert program.exists()
 
 
-def test_a_canary_is_judged_by_an_attribute(
-    light_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_canary_is_judged_by_an_attribute(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both versions of a service stand in one recording."""
     for version, model in (("1.2", "early"), ("1.3", "late")):
         monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", f"service.version={version}")
         words = [*NO_WARM_UP, "--repeat", "1", "--save", version, "--"]
-        assert main([*words, sys.executable, str(light_program), model, "24"]) == 0
+        assert main([*words, sys.executable, str(program), model, "24"]) == 0
     files: list[Any] = [next((tmp_path / version).glob("*.db")) for version in ("1.2", "1.3")]
     (tmp_path / "tokenstream-gate.toml").write_text(REGRESSION, encoding="utf-8")
     sides = ["--baseline", "version=1.2", "--candidate", "version=1.3"]

@@ -379,9 +379,8 @@ def test_a_consumer_killed_between_read_and_acknowledge_rebuilds_every_text_once
     route: Route, provider: ScriptedProvider, tmp_path: Path, *, same_name: bool
 ) -> None:
     """The process is killed with streams finished, begun and unread; a new one gives each text once and whole."""
-    streams = 24
     with attach(route.sink(), text=True) as attached:
-        read = asyncio.run(numbered.read(provider, streams, PIECES, at_once=10))
+        read = asyncio.run(numbered.read(provider, STREAMS, PIECES, at_once=10))
         assert attached.flush(60)
     where = {**route.where, "lease": 2.0, **({"name": "the one"} if same_name else {})}
     kept = tmp_path / "kept"
@@ -400,14 +399,14 @@ def test_a_consumer_killed_between_read_and_acknowledge_rebuilds_every_text_once
             consumer.kill()  # SIGKILL
             consumer.communicate()
 
-    run(streams * PIECES * 2 // 3, "read", 1)
+    run(STREAMS * PIECES * 2 // 3, "read", 1)
     before = len(kept.read_text().splitlines())
-    assert 0 < before < streams
-    run(0, "end", streams - before)
+    assert 0 < before < STREAMS
+    run(0, "end", STREAMS - before)
     texts = [json.loads(line) for line in kept.read_text().splitlines()]
     assert sorted(text for _, text, _ in texts) == sorted(read)
     assert all(complete for _, _, complete in texts)
-    assert len({stream_id for stream_id, _, _ in texts}) == streams
+    assert len({stream_id for stream_id, _, _ in texts}) == STREAMS
 
 
 def test_stop_ends_a_run_that_waits(route: Route) -> None:

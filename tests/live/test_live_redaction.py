@@ -176,7 +176,7 @@ def test_a_loss_costs_the_text_of_the_runs_it_was_in(provider: ScriptedProvider,
 
 def test_text_withheld_by_a_hook_is_bounded(provider: ScriptedProvider) -> None:
     """However many tool calls there are: those beyond the bound have no text, the others all of theirs."""
-    pieces = [tool_call("x " * 50_000, name="put", call_id=f"call_{at}", index=at) for at in range(6)]
+    pieces = [tool_call("x" * 100_000, name="put", call_id=f"call_{at}", index=at) for at in range(6)]
     with capture(redact=mask), TokenCollector() as collected:
         streamed(provider, Script(pieces=pieces, gap=0))
 

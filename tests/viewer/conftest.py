@@ -21,13 +21,6 @@ def viewer(tmp_path: Path) -> Iterator[Viewer]:
         yield viewer
 
 
-@pytest.fixture(scope="module")
-def shared_viewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
-    """For tests that do not mind what others have sent."""
-    with running(database=tmp_path_factory.mktemp("shared") / "viewer.db") as viewer:
-        yield viewer
-
-
 @pytest.fixture
 def application(viewer: Viewer) -> Iterator[Callable[..., Application]]:
     """Starts applications that export to the viewer; closed before the viewer is."""

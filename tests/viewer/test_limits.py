@@ -63,9 +63,7 @@ def growth(which: str = "VmHWM") -> int:
 
 
 @pytest.mark.parametrize("what", SWELLING)
-def test_a_small_request_for_millions_of_objects_is_refused_before_they_are_made(
-    shared_viewer: Viewer, what: str
-) -> None:
+def test_a_small_request_for_millions_of_objects_is_refused_before_they_are_made(viewer: Viewer, what: str) -> None:
     """For good: its sender must not try it again. Memory grows by the request's bytes, not by its objects."""
     path, body = SWELLING[what]
     headers = JSON if what.startswith("JSON") else PROTOBUF
@@ -73,14 +71,14 @@ def test_a_small_request_for_millions_of_objects_is_refused_before_they_are_made
     assert len(zipped) < 30_000
     Path("/proc/self/clear_refs").write_text("5")  # resets the mark
     before = growth("VmRSS")
-    answer = post(shared_viewer, path, zipped, {**headers, "Content-Encoding": "gzip"})
+    answer = post(viewer, path, zipped, {**headers, "Content-Encoding": "gzip"})
     assert (answer.status, b"smaller batches" in answer.body) == (413, True)
     assert growth() - before < 6 * len(body)
 
 
-def test_over_grpc_it_is_the_senders_fault(shared_viewer: Viewer) -> None:
+def test_over_grpc_it_is_the_senders_fault(viewer: Viewer) -> None:
     """INVALID_ARGUMENT: RESOURCE_EXHAUSTED would be tried again."""
-    with grpc.insecure_channel(f"127.0.0.1:{shared_viewer.grpc_port}") as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{viewer.grpc_port}") as channel:
         export = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
         with pytest.raises(grpc.RpcError) as refusal:
             export(SWELLING["events"][1], timeout=60, compression=grpc.Compression.Gzip)
@@ -150,11 +148,11 @@ def test_fields_are_counted_to_the_last(more: int) -> None:
         check_protobuf(body[:-1], ExportTraceServiceRequest)
 
 
-def test_long_texts_are_not_many_fields(shared_viewer: Viewer) -> None:
+def test_long_texts_are_not_many_fields(viewer: Viewer) -> None:
     """A request of few large values is taken up to the limit of bytes, whatever letters are in it."""
     request = ExportLogsServiceRequest()
     record = request.resource_logs.add().scope_logs.add().log_records.add()
     record.body.string_value = "x\0" * (7 * 2**20)
-    assert post(shared_viewer, "/v1/logs", request.SerializeToString()).body == b""
+    assert post(viewer, "/v1/logs", request.SerializeToString()).body == b""
     text = json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": "{,[" * 100_000}}]}]}]})
-    assert post(shared_viewer, "/v1/logs", text.encode(), JSON).status == 200
+    assert post(viewer, "/v1/logs", text.encode(), JSON).status == 200

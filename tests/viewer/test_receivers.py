@@ -214,11 +214,11 @@ def test_json_metrics_and_logs_are_taken(viewer: Viewer) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_an_empty_request_is_answered_in_its_own_encoding(shared_viewer: Viewer, path: str) -> None:
+def test_an_empty_request_is_answered_in_its_own_encoding(viewer: Viewer, path: str) -> None:
     """An empty message is valid; full success is an empty answer."""
-    answer = post(shared_viewer, path, b"")
+    answer = post(viewer, path, b"")
     assert (answer.status, answer.headers.get_content_type(), answer.body) == (200, "application/x-protobuf", b"")
-    answer = post(shared_viewer, path, b"{}", JSON)
+    answer = post(viewer, path, b"{}", JSON)
     assert (answer.status, answer.headers.get_content_type(), answer.body) == (200, "application/json", b"{}")
 
 
@@ -259,10 +259,10 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("what", MALFORMED)
-def test_a_malformed_request_is_refused_with_a_status(shared_viewer: Viewer, what: str) -> None:
+def test_a_malformed_request_is_refused_with_a_status(viewer: Viewer, what: str) -> None:
     """400, a google.rpc.Status that says what is wrong, and the viewer goes on."""
     body, headers = MALFORMED[what]
-    answer = post(shared_viewer, "/v1/traces", body, headers)
+    answer = post(viewer, "/v1/traces", body, headers)
     assert answer.status == 400
     assert answer.headers.get_content_type() == headers["Content-Type"]
     if headers["Content-Type"] == "application/json":
@@ -270,7 +270,7 @@ def test_a_malformed_request_is_refused_with_a_status(shared_viewer: Viewer, wha
     else:
         message = ExportTracePartialSuccess.FromString(answer.body).error_message  # text in field 2, as in Status
     assert message
-    assert post(shared_viewer, "/v1/traces", trace_json(JSON_SPAN), JSON).status == 200
+    assert post(viewer, "/v1/traces", trace_json(JSON_SPAN), JSON).status == 200
 
 
 def test_all_members_of_gzip_are_read(viewer: Viewer) -> None:
@@ -297,29 +297,27 @@ NO_OFFSETS = {
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 @pytest.mark.parametrize("what", NO_OFFSETS)
-def test_a_record_that_has_no_place_is_rejected_alone(shared_viewer: Viewer, what: str, protocol: str) -> None:
+def test_a_record_that_has_no_place_is_rejected_alone(viewer: Viewer, what: str, protocol: str) -> None:
     """A success with a count: its sender must not send it again, and the others of the request are kept."""
 
-    trace_id = new_context().trace_id
     request = ExportLogsServiceRequest()
     records = request.resource_logs.add().scope_logs.add().log_records
     for number, offset in enumerate(({"intValue": "5"}, NO_OFFSETS[what], {"intValue": str(2**50)}), 1):
         attributes = [attribute(signals.AT_OFFSET_US, **offset)]
         of_record = {"timeUnixNano": str(START_NS), "eventName": signals.TOKEN_EVENT, "attributes": attributes}
         json_format.ParseDict(of_record, records.add())
-        records[-1].trace_id, records[-1].span_id = trace_id.to_bytes(16, "big"), number.to_bytes(8, "big")
+        records[-1].trace_id, records[-1].span_id = bytes.fromhex(TRACE_ID), number.to_bytes(8, "big")
     body = request.SerializeToString()
     if protocol == "http":
-        told = post(shared_viewer, "/v1/logs", body)
+        told = post(viewer, "/v1/logs", body)
         assert told.status == 200
         answer = told.body
     else:
-        with grpc.insecure_channel(f"127.0.0.1:{shared_viewer.grpc_port}") as channel:
+        with grpc.insecure_channel(f"127.0.0.1:{viewer.grpc_port}") as channel:
             answer = channel.unary_unary("/opentelemetry.proto.collector.logs.v1.LogsService/Export")(body, timeout=60)
     success = ExportLogsServiceResponse.FromString(answer).partial_success
     assert (success.rejected_log_records, signals.AT_OFFSET_US in success.error_message) == (1, True)
-    kept = [stream["span_id"] for stream in streams(shared_viewer) if stream["trace_id"] == f"{trace_id:032x}"]
-    assert sorted(kept) == [f"{1:016x}", f"{3:016x}"]
+    assert sorted(stream["span_id"] for stream in streams(viewer)) == [f"{1:016x}", f"{3:016x}"]
 
 
 ODD_NUMBERS: list[dict[str, Any]] = [
@@ -400,9 +398,9 @@ def test_no_number_takes_a_page_down(viewer: Viewer) -> None:
     json.dumps(shown, allow_nan=False)
 
 
-def test_malformed_grpc_requests_are_the_senders_fault(shared_viewer: Viewer) -> None:
+def test_malformed_grpc_requests_are_the_senders_fault(viewer: Viewer) -> None:
     """INVALID_ARGUMENT, which an exporter does not try again, for each service."""
-    with grpc.insecure_channel(f"127.0.0.1:{shared_viewer.grpc_port}") as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{viewer.grpc_port}") as channel:
         for service in ("trace.v1.TraceService", "metrics.v1.MetricsService", "logs.v1.LogsService"):
             export = channel.unary_unary(f"/opentelemetry.proto.collector.{service}/Export")
             with pytest.raises(grpc.RpcError) as refusal:
@@ -435,9 +433,9 @@ def test_other_content_types_are_refused(viewer: Viewer, content_type: str) -> N
     assert streams(viewer) == []
 
 
-def test_other_content_encodings_are_refused(shared_viewer: Viewer) -> None:
+def test_other_content_encodings_are_refused(viewer: Viewer) -> None:
     """The refusal names what is taken."""
-    answer = post(shared_viewer, "/v1/traces", b"", {**JSON, "Content-Encoding": "br"})
+    answer = post(viewer, "/v1/traces", b"", {**JSON, "Content-Encoding": "br"})
     assert (answer.status, "gzip" in answer.json()["message"]) == (415, True)
 
 
@@ -452,20 +450,20 @@ def resident_bytes(which: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(which))
 
 
-def test_requests_above_the_limit_are_refused(shared_viewer: Viewer) -> None:
+def test_requests_above_the_limit_are_refused(viewer: Viewer) -> None:
     """Sent plain, or swelling when decompressed; the rest of a bomb is never unpacked."""
-    assert post(shared_viewer, "/v1/traces", bytes(MAX_REQUEST_BYTES + 1)).status == 413
+    assert post(viewer, "/v1/traces", bytes(MAX_REQUEST_BYTES + 1)).status == 413
     bomb = zip_bomb(300)
     Path("/proc/self/clear_refs").write_text("5")  # resets the mark
     before = resident_bytes("VmRSS")
-    answer = post(shared_viewer, "/v1/traces", bomb, {**PROTOBUF, "Content-Encoding": "gzip"})
+    answer = post(viewer, "/v1/traces", bomb, {**PROTOBUF, "Content-Encoding": "gzip"})
     assert answer.status == 413
     assert resident_bytes("VmHWM") - before < 100 * 2**20
 
 
-def test_grpc_requests_above_the_limit_are_refused(shared_viewer: Viewer) -> None:
+def test_grpc_requests_above_the_limit_are_refused(viewer: Viewer) -> None:
     """RESOURCE_EXHAUSTED, compressed or not."""
-    with grpc.insecure_channel(f"127.0.0.1:{shared_viewer.grpc_port}") as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{viewer.grpc_port}") as channel:
         export = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
         for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
             with pytest.raises(grpc.RpcError) as refusal:

@@ -76,7 +76,7 @@ def shown(browser: Browser) -> None:
 
 def test_a_report_is_about_a_time_and_tells_how_far_it_is(viewer: Viewer) -> None:
     """From one moment to before another; while it is made, the share of the database that was read grows."""
-    many_names(viewer, 10_000)
+    many_names(viewer, 20_000)
     report = get(viewer, "/api/report?from=100000&to=160000&by=outcome")
     assert (report["total"]["streams"], report["start"]) == (60, "1970-01-01T00:01:40Z")
     assert ask(viewer, "/api/report?from=yesterday").status == 400
@@ -87,7 +87,7 @@ def test_a_report_is_about_a_time_and_tells_how_far_it_is(viewer: Viewer) -> Non
         while not made.done():
             shares.append(get(viewer, "/api/report_progress?id=mine")["share"])
             time.sleep(0.01)
-        assert made.result()["total"]["streams"] == 10_000
+        assert made.result()["total"]["streams"] == 20_000
     known = [share for share in shares if share is not None]
     assert known == sorted(known)
     assert known[0] < known[-1] <= 1
@@ -103,19 +103,18 @@ def test_wrong_words_are_answered_and_files_are_no_words(
     viewer: Viewer, application: Callable[..., Application], tmp_path: Path
 ) -> None:
     """A request names conditions only: no file of this machine can be read through the viewer."""
-    application("shop").stream(Stream(paced(3)))
+    some_streams(application("shop"))
     secret = tmp_path / "secret=1"
     secret.write_text("{}")
-    everywhere, for_programs = ("/api/report", "/report"), ("/api/report",)
-    for query, said, paths in (
-        ("by=colour", "'colour' is nothing streams are told apart by", everywhere),
-        ("since=yesterday", "no length of time", for_programs),
-        ("over=year", "'year' is no step of time", for_programs),
-        ("compare=model%3Dslow", "compare takes two conditions", for_programs),
-        (f"compare={quote(str(viewer.database))}&compare=model%3Dslow", "is no condition", for_programs),
-        (f"compare={quote(str(secret))}&compare=model%3Dslow", "is nothing streams are told apart by", everywhere),
+    for query, said in (
+        ("by=colour", "'colour' is nothing streams are told apart by"),
+        ("since=yesterday", "no length of time"),
+        ("over=year", "'year' is no step of time"),
+        ("compare=model%3Dslow", "compare takes two conditions"),
+        (f"compare={quote(str(viewer.database))}&compare=model%3Dslow", "is no condition"),
+        (f"compare={quote(str(secret))}&compare=model%3Dslow", "is nothing streams are told apart by"),
     ):
-        for path in paths:
+        for path in ("/api/report", "/report"):
             answer = ask(viewer, f"{path}?{query}")
             assert answer.status == 400
             assert said in answer.body.decode()
@@ -184,7 +183,7 @@ def test_the_page_offers_so_many_names_and_says_so(viewer: Viewer, browser: Brow
 def test_a_viewer_ends_amid_a_report(tmp_path: Path) -> None:
     """The report's process ends with it, and with the reader who went away."""
     with running(database=tmp_path / "viewer.db") as viewer:
-        many_names(viewer, 8_000)
+        many_names(viewer, 20_000)
         for _ in range(3):
             connection = http.client.HTTPConnection("127.0.0.1", viewer.http_port, timeout=60)
             connection.request("GET", "/report")

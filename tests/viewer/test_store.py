@@ -257,11 +257,11 @@ def test_old_rows_go_while_the_viewer_runs(tmp_path: Path) -> None:
 
 def test_the_database_stays_below_its_size(tmp_path: Path) -> None:
     """Ten times the bound goes through; the oldest streams go, the newest stay, the files stay small."""
-    bound = 4 * 2**20
+    bound = 8 * 2**20
     path = tmp_path / "viewer.db"
     store = Store(path, Retention(max_bytes=bound))
     largest: dict[str, int] = {}
-    for number in range(200):
+    for number in range(400):
         store.submit(Rows(spans=[generation(number, os.urandom(100_000).hex())])).result()
         for file in tmp_path.iterdir():
             largest[file.suffix] = max(largest.get(file.suffix, 0), file.stat().st_size)
@@ -269,14 +269,14 @@ def test_the_database_stays_below_its_size(tmp_path: Path) -> None:
     store.close()
     assert largest[".db"] <= bound
     assert largest[".db-wal"] <= 8 * 2**20, "the newest writes, until they are folded in"
-    assert kept == list(range(199, 199 - len(kept), -1))
+    assert kept == list(range(399, 399 - len(kept), -1))
     assert len(kept) >= bound * 0.6 / 200_000
 
 
 @pytest.mark.parametrize("kind", ["new instances", "new streams", "large values"])
 def test_metrics_and_open_streams_stay_below_the_size_too(tmp_path: Path, kind: str) -> None:
     """Four times the bound goes through, of series or of streams that never get a span; the newest stay."""
-    bound = 4 * 2**20
+    bound = 8 * 2**20
     path = tmp_path / "viewer.db"
     store = Store(path, Retention(max_bytes=bound))
     largest = 0

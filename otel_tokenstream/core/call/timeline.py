@@ -14,7 +14,7 @@ from otel_tokenstream.core.runtime.sanitize import head, size
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from otel_tokenstream.core.call.timeline_events import Key, Numbers
+    from otel_tokenstream.core.call.timeline_events import Key
     from otel_tokenstream.core.call.tool_calls import ToolCall
 
 # (read_started, arrived, kind, characters, field, text, tool call): one chunk, times in ns of one monotonic
@@ -170,7 +170,8 @@ class Timeline:
                 if more or more_chars:
                     events.grow(more_gap, more_wait, more_chars, more)
                     more_gap = more_wait = more_chars = more = 0
-                self._begin((arrived, gap, chunks - 1, wait, chars, count), (row_kind, row_field, row_tool))
+                events.append((arrived, gap, chunks - 1, wait, chars, count), (row_kind, row_field, row_tool))
+                self._make_room()
                 (kind, field, tool), room = self._key, self._room
                 if noted == _NEVER and row_kind != EMPTY:
                     noted = min(self.wait_max, self._stall_threshold - 1)
@@ -219,11 +220,6 @@ class Timeline:
         self.chunks = chunks + many
         self.last_arrived = self.last_content = arrived[-1]
 
-    def _begin(self, numbers: Numbers, key: Key) -> None:
-        """Begin an event, which the next chunks may share but for the first chunk's."""
-        self.events.append(numbers, key)
-        self._make_room()
-
     def _begin_plain(self, at: int, waits: list[int], arrived: list[int], chars: list[int], gaps: list[int]) -> int:
         """Begin events of plain text with the chunks from ``at`` on, as many as there are places; return the next."""
         index, stride, places = self.chunks + at, self._stride, self._budget + 1 - len(self.events)
@@ -244,7 +240,7 @@ class Timeline:
         return end
 
     def _make_room(self) -> None:
-        """Keep to the budget, and note what the newest event may still take."""
+        """Keep to the budget, and note what the newest event may still take; the first chunk stays alone."""
         events = self.events
         if len(events) > self._budget:
             self._stride = events.make_room(self._budget, self._stride)

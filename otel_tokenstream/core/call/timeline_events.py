@@ -82,7 +82,8 @@ class PackedEvents:
     def _unpacked(self) -> Iterator[Numbers]:
         yield from _ROW.iter_unpack(bytes(self._rows))
         if self._newest:
-            yield tuple(self._newest)  # type: ignore[misc]  # of six
+            arrived, gap, index, wait, chars, count = self._newest
+            yield arrived, gap, index, wait, chars, count
 
     @property
     def have_text(self) -> bool:
@@ -155,20 +156,21 @@ class PackedEvents:
     def make_room(self, budget: int, stride: int) -> int:
         """Merge events after the first one to three quarters of ``budget``; return the most chunks of an event now."""
         most = budget * 3 // 4
-        across = 1 + sum(map(ne, self._keys[1:], self._keys[2:])) > most
+        changes = list(map(ne, self._keys, self._keys[1:]))
+        across = 1 + sum(changes[1:]) > most
         # A stream that keeps changing its kind fills no event up: doubling each time would merge it all into one.
-        for stride in (stride, stride * 2) if across else (stride * 2,):  # noqa: B020, PLR1704  # the last one is returned
-            changes = repeat(False) if across else map(ne, self._keys, self._keys[1:])
-            firsts, filled = [0], stride + 1
+        longest = stride if across else stride * 2
+        while True:
+            firsts, filled = [0], longest + 1
             for at, (count, changed) in enumerate(zip(self._counts()[1:], changes, strict=False), 1):
                 filled += count
-                if filled > stride or changed:
+                if filled > longest or (changed and not across):
                     firsts.append(at)
                     filled = count
             self._regroup(firsts)
-            if len(self) - 1 <= most:
-                break
-        return stride
+            if len(self) - 1 <= most or longest > stride:
+                return longest
+            longest = stride * 2
 
     def _counts(self) -> list[int]:
         return list(map(_COUNT, self._unpacked()))

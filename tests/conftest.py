@@ -88,7 +88,7 @@ def provider(running_provider: ScriptedProvider) -> ScriptedProvider:
     return running_provider
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def started_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     from tests.viewer.browser import Browser
 

@@ -59,6 +59,8 @@ class Browser:
             self.driver.switch_to.window(handle)
             self.driver.close()
         self.driver.switch_to.window(first)
+        if self.driver.current_url.startswith("http"):
+            self.run("sessionStorage.clear()")
         self.driver.get("about:blank")
 
     def close(self) -> None:
@@ -118,7 +120,7 @@ class Browser:
         """What axe finds wrong with the page for readers who use other means, each with its place."""
         source = files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
         self.driver.execute_script(source)
-        found = self.driver.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
+        found = self.driver.execute_async_script("axe.run({resultTypes: ['violations']}).then(arguments[arguments.length - 1])")
         return [
             f"{each['id']}: {each['help']}: {node['html'][:200]} {node.get('failureSummary', '')[:200]}"
             for each in found["violations"]

@@ -205,14 +205,16 @@ def test_the_list_is_accessible_and_fits(filled: Viewer, browser: Browser, width
     """axe finds nothing, the page does not scroll sideways, and the outcome is in view."""
     browser.resize(width, 860)
     browser.prefer(scheme)
-    for fragment in ("", "#/?group=trace&stalled=1", "#/?q=nothing-has-this"):
+    last_rows = "#/?page=3"  # of all kinds as the first 200, for which axe takes seconds
+    for fragment in ("", last_rows, "#/?group=trace&stalled=1", "#/?q=nothing-has-this"):
         browser.open(filled, fragment)
         browser.until(lambda: browser.all(f"{ROWS}, .nothing-found"), "no list")
-        if not fragment:
+        if fragment in ("", last_rows):
             browser.until_drawn(".overview")
             badge = browser.run(f"return document.querySelector('{ROWS} .badge').getBoundingClientRect().right")
             assert badge <= width
-        assert "\n".join(browser.violations()) == ""
+        if fragment:
+            assert "\n".join(browser.violations()) == ""
         assert browser.run("return document.documentElement.scrollWidth") <= width
 
 

@@ -135,6 +135,37 @@ def test_filters_stand_in_the_address_and_the_way_back_restores_the_place(filled
     browser.until(lambda: listed(browser) == before, "the link back forgot the filter")
 
 
+def leave_a_place(browser: Browser, viewer: Viewer) -> None:
+    """Scroll down the list, and open a stream."""
+    browser.open(viewer)
+    until_listed(browser, 200)
+    browser.run("scrollTo(0, 900)")
+    browser.until(lambda: browser.run("return history.state?.y") == 900, "the place was not kept")
+    browser.run(f"document.querySelectorAll('{ROWS} a')[30].click()")
+    browser.until(lambda: browser.all("article h1"), "the stream is not shown")
+
+
+def go_back_and(browser: Browser, event: str, then: str) -> None:
+    browser.run(f"addEventListener('{event}', () => {{ {then} }}, {{ once: true }}); history.back()")
+
+
+def test_a_click_before_the_list_is_there_again_keeps_the_place(filled: Viewer, browser: Browser) -> None:
+    leave_a_place(browser, filled)
+    go_back_and(browser, "popstate", "document.body.click()")
+    until_listed(browser, 200)
+    browser.until(lambda: browser.run("return scrollY") == 900, "not the same place")
+
+
+def test_a_list_that_is_left_before_it_was_filled_does_not_stop_places_from_being_kept(
+    filled: Viewer, browser: Browser
+) -> None:
+    leave_a_place(browser, filled)
+    go_back_and(browser, "hashchange", "location.hash = '#/?outcome=failed'")
+    until_listed(browser, 45)
+    browser.run("scrollTo(0, 400)")
+    browser.until(lambda: browser.run("return history.state?.y") == 400, "the place was not kept")
+
+
 def test_keys_lead_through_the_list(filled: Viewer, browser: Browser) -> None:
     """The slash to the search, j and k through the rows, Enter into one."""
     browser.open(filled, "#/?outcome=failed")

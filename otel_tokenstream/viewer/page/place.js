@@ -5,11 +5,12 @@ const EVERY_MS = 150;
 history.scrollRestoration = "manual";
 let waiting = 0;
 let arriving = false;
+let shown = location.href;
 
 function keep() {
   clearTimeout(waiting);
   waiting = 0;
-  if (arriving) return;
+  if (arriving || location.href !== shown) return; // the entry is already that of the next view
   const focused = document.activeElement?.closest?.("a[href], button[data-key]");
   history.replaceState({ y: scrollY, at: focused?.getAttribute("href") ?? focused?.dataset.key ?? null }, "");
 }
@@ -31,9 +32,10 @@ export const keepPlace = keep;
 export function arrive(main) {
   clearTimeout(waiting);
   waiting = 0;
+  shown = location.href;
   const left = history.state;
-  if (!left) return () => scrollTo(0, 0);
-  arriving = true;
+  arriving = left !== null;
+  if (!arriving) return () => scrollTo(0, 0);
   return () => {
     const link = left.at && [...main.querySelectorAll("a[href], button[data-key]")].find((each) => (each.getAttribute("href") ?? each.dataset.key) === left.at);
     if (!main.contains(document.activeElement?.closest("input"))) link?.focus({ preventScroll: true });

@@ -4,6 +4,7 @@ import gc
 import itertools
 import os
 import signal
+import socket
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,16 @@ def provider(running_provider: ScriptedProvider) -> ScriptedProvider:
     """The scripted provider with an empty log and only the built-in scripts."""
     running_provider.reset()
     return running_provider
+
+
+@pytest.fixture(scope="session")
+def http_port() -> int:
+    """A port that no outgoing connection takes: a browser keeps what it has compiled for one address only."""
+    for port in range(20_000 + os.getpid() % 10_000, 32_768):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+    pytest.fail("no port is free between 20000 and 32768")
 
 
 @pytest.fixture(scope="session")

@@ -216,7 +216,7 @@ def test_ending(
     with capture() as captured:
         for place, name in FAULTS[fault]:
             monkeypatch.setattr(place, name, fail)
-        ours = run(ending, entry, provider, loop, within=20.0 if without.released else 0.0)
+        ours = run(ending, entry, provider, loop, within=5.0 if without.released else 0.0)
     if without.released and not ours.released:  # by chance where a thread of litellm's holds it for a while
         with capture():
             ours.released = run(ending, entry, provider, loop, within=20.0).released

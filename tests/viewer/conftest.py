@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,16 +13,6 @@ if TYPE_CHECKING:
 
     from otel_tokenstream.viewer.server import Viewer
     from tests.viewer.browser import Browser
-
-
-@pytest.fixture(scope="session")
-def http_port() -> int:
-    """A port that no outgoing connection takes: a browser keeps what it has compiled for one address only."""
-    for port in range(20_000 + os.getpid() % 10_000, 32_768):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                return port
-    pytest.fail("no port is free between 20000 and 32768")
 
 
 @pytest.fixture

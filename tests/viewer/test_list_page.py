@@ -61,7 +61,7 @@ def made(number: int, start_ns: int) -> Span:
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
     path = tmp_path_factory.mktemp("list") / "viewer.db"
-    begin_ns = time.time_ns() - 3600 * 10**9
+    begin_ns = time.time_ns() - 30 * 3600 * 10**9  # of another day, so that rows show their date
     store = Store(path)
     store.submit(Rows(spans=[made(number, begin_ns + number * 10**9) for number in range(COUNT)])).result(timeout=20)
     store.close()

@@ -8,7 +8,7 @@ const SHOWN_FIELDS = 2;
 
 /** By name in the address; `sort` names the API's column, and `phone` columns stay on a narrow screen. */
 const COLUMNS = {
-  time: { label: "Time", sort: "start", phone: true, cell: (stream, link) => cell(element("a", { href: link }, clock(stream.start_unix_ns))) },
+  time: { label: "Time", sort: "start", phone: true, cell: (stream, link) => element("td", { class: "clock" }, element("a", { href: link }, clock(stream.start_unix_ns))) },
   date: { label: "Date", sort: "start", cell: (stream) => cell(new Date(Number(BigInt(stream.start_unix_ns) / 1000000n)).toLocaleDateString("sv-SE")) },
   service: { label: "Service", sort: "service", cell: (stream) => named(stream.service) },
   model: {

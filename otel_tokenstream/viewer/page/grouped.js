@@ -41,7 +41,7 @@ export function groupsView(state, change) {
     const isOpen = group.key === state.open;
     const toggle = element("button", { type: "button", class: "toggle", "aria-expanded": String(isOpen), "data-key": group.key }, `${isOpen ? "▾" : "▸"} ${clock(group.start_unix_ns)}`);
     return element("tr", { class: "linked", onclick: () => change({ open: isOpen ? "" : group.key, page: state.page }) },
-      element("td", {}, toggle),
+      element("td", { class: "clock" }, toggle),
       element("td", { class: "named", title: group.name || group.key }, group.name || group.key),
       element("td", { class: "number" }, count(group.streams)),
       element("td", { class: "number wide" }, duration(group.duration_ms)),

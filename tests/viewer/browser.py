@@ -120,7 +120,9 @@ class Browser:
         """What axe finds wrong with the page for readers who use other means, each with its place."""
         source = files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
         self.driver.execute_script(source)
-        found = self.driver.execute_async_script("axe.run({resultTypes: ['violations']}).then(arguments[arguments.length - 1])")
+        found = self.driver.execute_async_script(
+            "axe.run({resultTypes: ['violations']}).then(arguments[arguments.length - 1])"
+        )
         return [
             f"{each['id']}: {each['help']}: {node['html'][:200]} {node.get('failureSummary', '')[:200]}"
             for each in found["violations"]

@@ -26,7 +26,13 @@ whom to ask:
 
 
 def main(argv: list[str] | None = None) -> int:
-    words = sys.argv[1:] if argv is None else argv
+    try:
+        return _main(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _main(words: list[str]) -> int:
     if words[:1] == ["gate"]:  # it has a command of its own below it, and a program's words behind that
         return gate.main(words[1:])
     if words[:1] == ["doctor"]:  # a program's words stand behind it too
@@ -62,8 +68,6 @@ def main(argv: list[str] | None = None) -> int:
     except ViewerError as error:
         print(f"otel-tokenstream {arguments.command_name}: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    except KeyboardInterrupt:
-        return 130
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("otel_tokenstream"):
             raise

@@ -6,6 +6,9 @@ import sys
 import pytest
 
 from otel_tokenstream import cli
+from otel_tokenstream.analysis import command as report
+from otel_tokenstream.doctor import command as doctor
+from otel_tokenstream.gate import command as gate
 
 WITHOUT_EXTRAS = """
 import sys
@@ -35,3 +38,16 @@ def test_help_tells_whom_the_demo_can_ask(capsys: pytest.CaptureFixture[str]) ->
 
     told = capsys.readouterr().out
     assert all(option in told for option in ("--model local", "--base-url URL", "--api-key-env VARIABLE", "scripted"))
+
+
+@pytest.mark.parametrize("words", [["gate", "some.jsonl"], ["report"], ["doctor"]])
+def test_ctrl_c_ends_a_command_without_a_traceback(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the exit code that a shell has for it."""
+
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gate, "main", interrupted)
+    monkeypatch.setattr(doctor, "main", interrupted)
+    monkeypatch.setattr(report, "run", interrupted)
+    assert cli.main(words) == 130

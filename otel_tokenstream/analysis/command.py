@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import math
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+
+from otel_tokenstream.analysis import argument_types
+from otel_tokenstream.analysis.terminal import write
 
 if TYPE_CHECKING:
+    import argparse
+
     from otel_tokenstream.analysis.report import Question
 
 DESCRIPTION = """\
@@ -43,12 +44,17 @@ exit code: 0 with a report, 1 if a source cannot be read or has no streams, 2 if
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sources", nargs="*", type=Path, metavar="FILE", help="default: the viewer's database")
-    parser.add_argument("--tempo", type=_url, metavar="URL", help="read from this Tempo server")
+    parser.add_argument("--tempo", type=argument_types.tempo_url, metavar="URL", help="read from this Tempo server")
     parser.add_argument("--query", metavar="TRACEQL", help="which of Tempo's traces; default: all that hold a stream")
     parser.add_argument("--tenant", default="", metavar="NAME", help="of Tempo, sent as X-Scope-OrgID")
-    parser.add_argument("--limit", type=_count, default=2000, metavar="N", help="of Tempo's traces; default 2000")
     parser.add_argument(
-        "--since", type=_seconds, metavar="TIME", help="only what began since, as 30m, 1h, 7d; of Tempo default 1h"
+        "--limit", type=argument_types.count, default=2000, metavar="N", help="of Tempo's traces; default 2000"
+    )
+    parser.add_argument(
+        "--since",
+        type=argument_types.seconds,
+        metavar="TIME",
+        help="only what began since, as 30m, 1h, 7d; of Tempo default 1h",
     )
     parser.add_argument("--by", default="operation,model", metavar="WORDS", help="default operation,model")
     parser.add_argument(
@@ -84,11 +90,10 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as error:
         return _failed(f"{error.filename}: {error.strerror}", 1)
     if arguments.json:
-        _print(json.dumps(report.as_json(), indent=2))
+        write(json.dumps(report.as_json(), indent=2) + "\n", sys.stdout)
     else:
-        _print(as_text(report).rstrip("\n"))
-        if arguments.html is not None:
-            _print(f"\nThe page: {arguments.html}")
+        page = f"\nThe page: {arguments.html}\n" if arguments.html is not None else ""
+        write(as_text(report) + page, sys.stdout)
     return 0
 
 
@@ -115,44 +120,6 @@ def _question(arguments: argparse.Namespace) -> Question:
     )
 
 
-def _seconds(text: str) -> float:
-    from otel_tokenstream.analysis.units import seconds  # noqa: PLC0415
-
-    try:
-        return seconds(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _count(text: str) -> int:
-    number = float(text) if text.isdigit() else math.nan
-    if not number >= 1:
-        message = f"{text!r} is no number from 1"
-        raise argparse.ArgumentTypeError(message)
-    return int(number)
-
-
-def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        message = f"{text!r} is no address; write it like http://127.0.0.1:3200"
-        raise argparse.ArgumentTypeError(message)
-    if parts.username or parts.password:
-        message = "put no password into the address: reports show it; set TEMPO_HEADERS or TEMPO_BEARER_TOKEN"
-        raise argparse.ArgumentTypeError(message)
-    return text
-
-
 def _failed(message: str, code: int) -> int:
     print(f"otel-tokenstream report: {message}", file=sys.stderr)  # noqa: T201
     return code
-
-
-def _print(text: str) -> None:
-    try:
-        print(text)  # noqa: T201
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader, such as head, has seen enough; Python must not write the rest at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except UnicodeEncodeError:  # a terminal or pipe that takes no such letters
-        print(text.encode(sys.stdout.encoding or "ascii", "replace").decode(sys.stdout.encoding or "ascii"))  # noqa: T201

@@ -88,7 +88,7 @@ def answer(question: Question, on_progress: Callable[[float], None] = lambda _: 
 
     Raises SourceError, NothingFoundError; ValueError where ``by`` or ``over`` names nothing.
     """
-    by = [dimension(word) for word in question.by]
+    by = list(dict.fromkeys(dimension(word) for word in question.by))
     sides = question.compare or ()
     conditions = [*question.where, *(side for side in sides if isinstance(side, Condition))]
     wanted = attributes_of([*by, *(name for condition in conditions for name in condition.names)])

@@ -37,14 +37,17 @@ ALIASES = {
 
 def dimension(word: str) -> str:
     """The word, or the attribute it stands for. Raises ValueError."""
-    name = ALIASES.get(word, word)
-    if name not in DIMENSIONS and "." not in name:
+    if not _is_dimension(word):
         known = ", ".join([*DIMENSIONS, *ALIASES])
         message = (
             f"{word!r} is nothing streams are told apart by; take one of {known}, or an attribute by its full name"
         )
         raise ValueError(message)
-    return name
+    return ALIASES.get(word, word)
+
+
+def _is_dimension(word: str) -> bool:
+    return word in DIMENSIONS or word in ALIASES or "." in word
 
 
 def value(stream: Stream, name: str) -> str | None:
@@ -53,7 +56,11 @@ def value(stream: Stream, name: str) -> str | None:
 
 @dataclass(frozen=True)
 class Condition:
-    """``name=value``; several with commas between hold together. An empty value finds streams without one."""
+    """``name=value``; several with commas between hold together. An empty value finds streams without one.
+
+    A value may have commas of its own, as several finish reasons have: a part that begins with no known name goes on
+    with the value before it.
+    """
 
     text: str
     parts: tuple[tuple[str, str], ...]
@@ -61,9 +68,13 @@ class Condition:
     @classmethod
     def parse(cls, text: str) -> Condition:
         """Raises ValueError."""
-        parts = []
+        parts: list[tuple[str, str]] = []
         for part in text.split(","):
             word, equals, wanted = part.partition("=")
+            if parts and not (equals and _is_dimension(word.strip())):
+                name, begun = parts[-1]
+                parts[-1] = (name, f"{begun},{part.rstrip()}")
+                continue
             if not equals:
                 message = f"{part!r} is no condition; write it like model=gpt-4o"
                 raise ValueError(message)

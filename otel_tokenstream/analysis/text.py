@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-import unicodedata
 from typing import TYPE_CHECKING
 
 from otel_tokenstream.analysis.tables import Table, overview, tables_of
+from otel_tokenstream.analysis.terminal import columns
 from otel_tokenstream.analysis.units import printable
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def as_text(report: Report) -> str:
 
 def _drawn(table: Table) -> str:
     rows = [tuple(printable(cell) for cell in row) for row in (table.columns, *table.rows)]
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(columns, column)) for column in zip(*rows, strict=True)]
     lines = [_line(row, widths, table.names) for row in rows]
     rule = "  ".join("─" * width for width in widths)
     note = [_wrapped(printable(table.note))] if table.note else []
@@ -36,15 +36,10 @@ def _drawn(table: Table) -> str:
 
 def _line(cells: Sequence[str], widths: Sequence[int], names: int) -> str:
     padded = [
-        cell + " " * (width - _width(cell)) if index < names else " " * (width - _width(cell)) + cell
+        cell + " " * (width - columns(cell)) if index < names else " " * (width - columns(cell)) + cell
         for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
     ]
     return "  ".join(padded).rstrip()
-
-
-def _width(text: str) -> int:
-    """Columns it takes in a terminal: wide letters two, combining marks none."""
-    return sum(0 if unicodedata.combining(each) else 1 + (unicodedata.east_asian_width(each) in "WF") for each in text)
 
 
 def _wrapped(text: str) -> str:

@@ -8,6 +8,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from otel_tokenstream.analysis.terminal import shortened, write
+from otel_tokenstream.commands.followed import Followed, open_streams
 from otel_tokenstream.commands.lines import line_of, silent_us
 from otel_tokenstream.commands.viewer_client import DEFAULT_URL, ViewerClient
 
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
 FILTERS = ("service", "model", "operation", "outcome")
 _PERIOD = 0.5
-_NEWEST = "200"
 _BEFORE = 5
 
 
@@ -36,26 +37,23 @@ def add_arguments(parser: argparse.ArgumentParser, *, of_open: bool) -> None:
 
 def _asked(arguments: argparse.Namespace) -> dict[str, str]:
     given = {name: getattr(arguments, name, None) or "" for name in FILTERS}
-    return {**given, "q": arguments.search or "", "limit": _NEWEST}
+    return {**given, "q": arguments.search or ""}
 
 
 def tail(arguments: argparse.Namespace, out: TextIO | None = None) -> int:
     """Print one line a stream, oldest first: on a terminal updated in place, otherwise once it has ended."""
-    client, asked = ViewerClient(arguments.url, arguments.token), _asked(arguments)
+    followed = Followed(ViewerClient(arguments.url, arguments.token), _asked(arguments))
     screen = Screen(out or sys.stdout)
-    shown: dict[str, Stream] | None = None
+    ended, still_open = followed.look()
+    if not arguments.once:  # those that ended before are there to begin with, but not all of them
+        ended = ended[-_BEFORE:]
     while True:
-        streams = {f"{each['trace_id']}{each['span_id']}": each for each in reversed(client.streams(**asked))}
-        if shown is None:  # those that ended before are there to begin with, but not all of them
-            ended = [key for key, each in streams.items() if not each["in_progress"]]
-            shown = {key: streams[key] for key in (ended if not arguments.once else [])[:-_BEFORE]}
-        fresh = {key: each for key, each in streams.items() if key not in shown}
-        screen.print([each for each in fresh.values() if not each["in_progress"]])
-        shown.update({key: each for key, each in fresh.items() if not each["in_progress"]})
-        screen.draw([each for each in fresh.values() if each["in_progress"]], always=arguments.once)
-        if arguments.once:
+        screen.print(ended)
+        screen.draw(still_open, always=arguments.once)
+        if arguments.once or not screen.is_read:
             return 0
         time.sleep(_PERIOD)
+        ended, still_open = followed.look()
 
 
 def top(arguments: argparse.Namespace, out: TextIO | None = None) -> int:
@@ -63,12 +61,11 @@ def top(arguments: argparse.Namespace, out: TextIO | None = None) -> int:
     client, asked = ViewerClient(arguments.url, arguments.token), _asked(arguments)
     screen = Screen(out or sys.stdout)
     while True:
-        streams = [each for each in client.streams(**{**asked, "outcome": "in_progress"}) if each.get("running")]
-        streams.sort(key=silent_us, reverse=True)
+        found, count = open_streams(client, asked)
+        streams = sorted(found.values(), key=silent_us, reverse=True)
         stalled = sum(each["running"]["phase"] == "tokens" for each in streams)
-        head = f"{len(streams)} open, {stalled} stalled"
-        screen.draw(streams, head=head, always=True)
-        if arguments.once:
+        screen.draw(streams, head=f"{count} open, {stalled} stalled", always=True)
+        if arguments.once or not screen.is_read:
             return 0
         time.sleep(_PERIOD)
 
@@ -81,34 +78,37 @@ class Screen:
         self._in_place = out.isatty() and os.environ.get("TERM") != "dumb"
         self._coloured = self._in_place and not os.environ.get("NO_COLOR")
         self._drawn = 0
+        self.is_read = True
+        """False once nobody reads the output any longer."""
 
     def print(self, streams: list[Stream]) -> None:
         if streams:
-            self._wipe()
-            for stream in streams:
-                self._out.write(f"{self._line(stream)}\n")
-            self._out.flush()
+            lines = [line_of(each, self._width(), coloured=self._coloured) for each in streams]
+            self._write(lines)
 
     def draw(self, streams: list[Stream], *, head: str = "", always: bool = False) -> None:
         """Draw what fits below the lines that stay; ``always`` writes it to a file too."""
         if not self._in_place and not always:
             return
-        self._wipe()
-        lines = [head] if head else []
-        lines += [self._line(stream) for stream in streams]
+        width = self._width()
+        lines = [self._fitted(head)] if head else []
+        lines += [line_of(each, width, coloured=self._coloured, cut=True) for each in streams]
         if self._in_place:
             room = max(shutil.get_terminal_size().lines - 1, 2)
             if len(lines) > room:
-                lines = [*lines[: room - 1], f"and {len(lines) - room + 1} more"]
-            self._drawn = len(lines)
-        self._out.write("".join(f"{line}\n" for line in lines))
-        self._out.flush()
+                lines = [*lines[: room - 1], self._fitted(f"and {len(lines) - room + 1} more")]
+        self._write(lines)
+        self._drawn = len(lines) if self._in_place else 0
 
-    def _line(self, stream: Stream) -> str:
-        width = shutil.get_terminal_size().columns if self._in_place else None
-        return line_of(stream, width, coloured=self._coloured)
+    def _width(self) -> int | None:
+        return shutil.get_terminal_size().columns if self._in_place else None
 
-    def _wipe(self) -> None:
-        if self._drawn:
-            self._out.write(f"\x1b[{self._drawn}F\x1b[J")
-            self._drawn = 0
+    def _fitted(self, text: str) -> str:
+        width = self._width()
+        return text if width is None else shortened(text, width - 1)
+
+    def _write(self, lines: list[str]) -> None:
+        """Write the lines in place of those that were drawn."""
+        wipe = f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
+        self._drawn = 0
+        self.is_read = write(wipe + "".join(f"{line}\n" for line in lines), self._out)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from otel_tokenstream.analysis.terminal import columns, shortened
 from otel_tokenstream.analysis.units import printable
 
 if TYPE_CHECKING:
     from otel_tokenstream.commands.viewer_client import Stream
 
+_LEAST_OF_A_NAME = 12
 _AWAITED = {"opening": "waits for its stream", "first_token": "waits for the first token", "tokens": "silent"}
 _COLOURS = {"completed": 32, "failed": 31, "stalled": 31, "in progress": 34}
 
@@ -30,9 +32,12 @@ def silent_us(stream: Stream) -> int:
     return max(0, int(running["now_us"] - (running["arrived_us"] if since is None else since)))
 
 
-def line_of(stream: Stream, width: int | None, *, coloured: bool) -> str:
-    """Return id, model, state and figures, in a terminal of a ``width`` with as much of the name as fits."""
-    state = state_of(stream)
+def line_of(stream: Stream, width: int | None, *, coloured: bool, cut: bool = False) -> str:
+    """Return id, model, state and figures, in a terminal of a ``width`` with as much of the name as fits.
+
+    A name keeps a few columns, so that a line may be too long for the terminal; ``cut`` makes it fit.
+    """
+    state = printable(state_of(stream))
     parts = [
         seconds(stream["duration_ms"]),
         f"first {seconds(stream['time_to_first_token_ms'])}",
@@ -48,13 +53,17 @@ def line_of(stream: Stream, width: int | None, *, coloured: bool) -> str:
     name = f"{stream['service']} {stream['operation']} {stream['model']}".strip()
     head = printable(f"{stream['span_id'][:6]} {name}: ")
     text = printable(f"{state}, {', '.join(parts)}")
-    room = len(head) if width is None else max(width - 1 - len(text), 12)
-    if len(head) > room:
-        head = f"{head[: room - 3]}…: "
+    if width is not None:
+        room = max(width - 1 - columns(text), _LEAST_OF_A_NAME)
+        if columns(head) > room:
+            head = f"{shortened(head, room - 3)}…: "
+        if cut:
+            head = shortened(head, width - 1)
+            text = shortened(text, width - 1 - columns(head))
     if not coloured:
         return head + text
     colour = _COLOURS["stalled"] if state.startswith("silent") else _COLOURS.get(state, 33)
-    return f"{head}\x1b[{colour}m{state}\x1b[0m{text[len(state) :]}"
+    return f"{head}\x1b[{colour}m{text[: len(state)]}\x1b[0m{text[len(state) :]}"
 
 
 def seconds(milliseconds: float | None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from otel_tokenstream.commands.program import NOT_FOUND, ProgramError, instrumented
 from otel_tokenstream.commands.viewer_client import ViewerClient
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ started, and telemetry goes there. The exit code is the program's.
 """
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT")
-_NOT_FOUND = 127
 _SETTLE_SECONDS = 1.0
 
 
@@ -87,10 +86,11 @@ def run(arguments: argparse.Namespace) -> int:
         ModuleNotFoundError: a viewer is to be started and its extra is missing.
 
     """
-    instrument = _instrument()
-    if instrument is None:
-        _say('opentelemetry-instrument is not installed beside this Python: pip install "otel-tokenstream[auto]"')
-        return 2
+    try:
+        command = instrumented(arguments.command)
+    except ProgramError as error:
+        _say(str(error))
+        return error.code
     url = f"http://127.0.0.1:{arguments.http_port}"
     theirs = [name for name in ENDPOINTS if os.environ.get(name)]
     with contextlib.ExitStack() as stack:
@@ -109,15 +109,10 @@ def run(arguments: argparse.Namespace) -> int:
             _say(f"started a viewer; streams are shown at {url}")
         if arguments.open and not theirs:
             webbrowser.open(url)
-        code = _run_program([instrument, *arguments.command], environment_for(url, arguments.command, os.environ))
+        code = _run_program(command, environment_for(url, arguments.command, os.environ))
         if started:
             _stay(url, code, exit_now=arguments.exit or not sys.stdin.isatty())
     return code
-
-
-def _instrument() -> str | None:
-    beside = str(Path(sys.executable).parent)
-    return shutil.which("opentelemetry-instrument", path=beside) or shutil.which("opentelemetry-instrument")
 
 
 def _viewer(arguments: argparse.Namespace) -> contextlib.AbstractContextManager[object]:
@@ -132,7 +127,7 @@ def _run_program(command: Sequence[str], environment: Mapping[str, str]) -> int:
             process = subprocess.Popen(command, env=dict(environment))  # noqa: S603  # the user's own
         except OSError as error:
             _say(f"{command[0]}: {error.strerror}")
-            return _NOT_FOUND
+            return NOT_FOUND
         passed_on.append(process)
         code = process.wait()
     return 128 - code if code < 0 else code

@@ -14,9 +14,13 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from otel_tokenstream.analysis import argument_types
+from otel_tokenstream.analysis.terminal import write
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from otel_tokenstream.analysis.stream import Stream
     from otel_tokenstream.gate.configuration import Configuration
     from otel_tokenstream.gate.decision import Decision
     from otel_tokenstream.gate.recordings import Sides
@@ -56,6 +60,7 @@ def main(argv: Sequence[str]) -> int:
 
     try:
         configuration = load(arguments.config)
+        _check(arguments, configuration)
         sides = _experiment(arguments, configuration) if runs else _recorded(arguments, configuration)
         return _judged(arguments, configuration, sides)
     except (ConfigurationError, RecordingError, SourceError, ValueError) as error:
@@ -65,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
             raise
         return _failed(str(error))
     except OSError as error:
-        return _failed(f"{error.filename}: {error.strerror}")
+        return _failed(f"{error.filename}: {error.strerror}" if error.filename else str(error))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,15 +78,24 @@ def _parser() -> argparse.ArgumentParser:
         prog="otel-tokenstream gate", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("sources", nargs="*", type=Path, metavar="FILE", help="recordings of the streams to judge")
-    parser.add_argument("--tempo", metavar="URL", help="read from this Tempo server too")
+    parser.add_argument("--tempo", type=argument_types.tempo_url, metavar="URL", help="read from this Tempo server too")
     parser.add_argument("--query", default="", metavar="TRACEQL", help="which of Tempo's traces")
     parser.add_argument("--tenant", default="", metavar="NAME", help="of Tempo, sent as X-Scope-OrgID")
-    parser.add_argument("--limit", type=int, default=2_000, metavar="N", help="of Tempo's traces; default 2000")
-    parser.add_argument("--since", default="1h", metavar="TIME", help="of Tempo, such as 30m or 2h; default 1h")
+    parser.add_argument(
+        "--limit", type=argument_types.count, default=2_000, metavar="N", help="of Tempo's traces; default 2000"
+    )
+    parser.add_argument(
+        "--since",
+        type=argument_types.seconds,
+        default="1h",
+        metavar="TIME",
+        help="of Tempo, such as 30m or 2h; default 1h",
+    )
     parser.add_argument("--baseline", metavar="FILE, FOLDER or WORD=VALUE", help="what to judge against")
-    parser.add_argument("--newest", type=int, default=1, metavar="N", help="recordings of a folder; default 1")
+    _add_newest(parser)
     parser.add_argument("--candidate", metavar="WORD=VALUE", help="the streams to judge, where --baseline is a side")
     _add_outputs(parser)
+    parser.set_defaults(baseline_command=None, save=None)  # words of gate run
     return parser
 
 
@@ -95,8 +109,10 @@ def _run_parser() -> argparse.ArgumentParser:
         "--baseline-command", metavar="COMMAND", help="the program to compare with, run in turn: A B B A"
     )
     parser.add_argument("--baseline", metavar="FILE or FOLDER", help="a recording to compare with")
-    parser.add_argument("--newest", type=int, default=1, metavar="N", help="recordings of a folder; default 1")
-    parser.add_argument("--repeat", type=int, default=5, metavar="N", help="counted runs of each program; default 5")
+    _add_newest(parser)
+    parser.add_argument(
+        "--repeat", type=argument_types.count, default=5, metavar="N", help="counted runs of each program; default 5"
+    )
     parser.add_argument(
         "--warm-up", type=int, default=1, metavar="N", help="runs before that are not counted; default 1"
     )
@@ -106,12 +122,37 @@ def _run_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_newest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--newest", type=argument_types.count, default=1, metavar="N", help="recordings of a folder; default 1"
+    )
+
+
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, default=Path("tokenstream-gate.toml"), metavar="FILE")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the decision as JSON")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write it as JUnit XML")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write it as a comment for a pull request")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the report's page with its plots")
+
+
+def _check(arguments: argparse.Namespace, configuration: Configuration) -> None:
+    """Refuse words that do not allow a verdict, before anything is run or read.
+
+    Raises:
+        RecordingError: there is no baseline, or no folder for an output.
+
+    """
+    from otel_tokenstream.gate.recordings import RecordingError  # noqa: PLC0415
+
+    if configuration.needs_baseline and not (arguments.baseline or arguments.baseline_command):
+        message = f"{arguments.config} has a [[regression]], which needs --baseline"
+        raise RecordingError(message)
+    made = (arguments.save, *arguments.save.parents) if arguments.save else ()
+    for path in filter(None, (arguments.json, arguments.junit, arguments.markdown, arguments.html)):
+        if path.is_dir() or not (path.parent.is_dir() or path.parent in made):
+            message = f"{path} cannot be written; name a file in a folder that exists"
+            raise RecordingError(message)
 
 
 def _recorded(arguments: argparse.Namespace, configuration: Configuration) -> Sides:
@@ -139,13 +180,12 @@ def _recorded(arguments: argparse.Namespace, configuration: Configuration) -> Si
         return recordings.Sides(str(candidate), sides[0], str(given), sides[1], tuple(notes))
     if given is None:
         return recordings.Sides(name, streams, notes=tuple(notes))
-    return _against(name, streams, arguments, wanted, notes)
+    earlier, found = _baseline(arguments, wanted)
+    return recordings.Sides(name, streams, arguments.baseline, found, (*notes, *earlier))
 
 
-def _against(
-    name: str, streams: list[Any], arguments: argparse.Namespace, wanted: list[str], notes: list[str]
-) -> Sides:
-    """Add the baseline that is a recording of its own, or the newest of a folder."""
+def _baseline(arguments: argparse.Namespace, wanted: list[str]) -> tuple[list[str], list[Stream]]:
+    """Return notes and streams of the baseline that is a recording of its own, or the newest of a folder."""
     from otel_tokenstream.gate import recordings  # noqa: PLC0415
 
     path = Path(arguments.baseline)
@@ -155,17 +195,16 @@ def _against(
     if not found:
         message = f"no stream that ended in the baseline {arguments.baseline}"
         raise recordings.RecordingError(message)
-    return recordings.Sides(name, streams, arguments.baseline, found, (*notes, *earlier.notes))
+    return earlier.notes, found
 
 
 def _tempo(arguments: argparse.Namespace) -> Any:
-    from otel_tokenstream.analysis.units import seconds  # noqa: PLC0415
     from otel_tokenstream.gate.recordings import TempoQuery  # noqa: PLC0415
 
     if arguments.tempo is None:
         return None
     now = int(time.time())
-    start = now - int(seconds(arguments.since))
+    start = now - int(arguments.since)
     return TempoQuery(arguments.tempo, start, now + 1, arguments.query, arguments.tenant, arguments.limit)
 
 
@@ -179,11 +218,13 @@ def _experiment(arguments: argparse.Namespace, configuration: Configuration) -> 
         arguments.warm_up,
         arguments.timeout,
     )
+    wanted = recordings.wanted_by(configuration)
+    # Read before the runs: their own recording may be saved into the same folder.
+    earlier = _baseline(arguments, wanted) if arguments.baseline and plan.baseline is None else None
     with tempfile.TemporaryDirectory(prefix="otel-tokenstream-gate-") as directory:
         folder = arguments.save or Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
         database = folder / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}.db"
-        wanted = recordings.wanted_by(configuration)
         try:
             found = experiment.run(plan, database, wanted, _told)
         except experiment.ExperimentError as error:
@@ -195,26 +236,23 @@ def _experiment(arguments: argparse.Namespace, configuration: Configuration) -> 
     name = shlex.join(arguments.command)
     if plan.baseline is not None:
         return recordings.Sides(name, candidate, arguments.baseline_command, found.get(experiment.BASELINE, []))
-    if arguments.baseline:
-        return _against(name, candidate, arguments, wanted, [])
+    if earlier is not None:
+        notes, streams = earlier
+        return recordings.Sides(name, candidate, arguments.baseline, streams, tuple(notes))
     return recordings.Sides(name, candidate)
 
 
 def _judged(arguments: argparse.Namespace, configuration: Configuration, sides: Sides) -> int:
     from otel_tokenstream.gate import outputs  # noqa: PLC0415
     from otel_tokenstream.gate.decision import decide  # noqa: PLC0415
-    from otel_tokenstream.gate.recordings import RecordingError  # noqa: PLC0415
 
-    if configuration.needs_baseline and sides.baseline is None:
-        message = f"{arguments.config} has a [[regression]], which needs --baseline"
-        raise RecordingError(message)
     decision = decide(configuration, sides.candidate, sides.baseline)
-    print(outputs.as_text(decision, sides.notes), end="")  # noqa: T201
-    _write(arguments, decision, sides)
+    _write_files(arguments, decision, sides)
+    write(outputs.as_text(decision, sides.notes), sys.stdout)
     return CODES[decision.verdict]
 
 
-def _write(arguments: argparse.Namespace, decision: Decision, sides: Sides) -> None:
+def _write_files(arguments: argparse.Namespace, decision: Decision, sides: Sides) -> None:
     from otel_tokenstream.gate import outputs, picture  # noqa: PLC0415
 
     names = {"candidate": sides.candidate_name, "baseline": sides.baseline_name}

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from otel_tokenstream.analysis.recording import Recording
 from otel_tokenstream.analysis.sources.files import read_file
+from otel_tokenstream.commands.program import ProgramError, instrumented
 from otel_tokenstream.viewer import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from otel_tokenstream.analysis.stream import Stream
 
@@ -59,15 +58,14 @@ def run(plan: Plan, database: Path, wanted: Sequence[str], progress: Callable[[s
         ModuleNotFoundError: the viewer's extra, which records, is not installed.
 
     """
-    instrument = shutil.which("opentelemetry-instrument", path=str(Path(sys.executable).parent))
-    if instrument is None:
-        message = 'opentelemetry-instrument is not installed beside this Python: pip install "otel-tokenstream[auto]"'
-        raise ExperimentError(message)
-    runs = list(plan.order())
+    try:
+        runs = [(side, instrumented(command)) for side, command in plan.order()]
+    except ProgramError as error:
+        raise ExperimentError(str(error)) from error
     with running(database=database) as viewer:
         for number, (side, command) in enumerate(runs, 1):
-            progress(f"run {number} of {len(runs)}, {side}: {' '.join(command)}")
-            _run([instrument, *command], _environment(os.environ, viewer.url, side), plan.timeout)
+            progress(f"run {number} of {len(runs)}, {side}: {' '.join(command[1:])}")
+            _run(command, _environment(os.environ, viewer.url, side), plan.timeout)
     recording = Recording([SIDE, *wanted])
     read_file(database, recording)
     found: dict[str, list[Stream]] = {}

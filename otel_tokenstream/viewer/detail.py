@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream import signals
 from otel_tokenstream.analysis.attributes import integer, text
+from otel_tokenstream.viewer.folding import folded
 from otel_tokenstream.viewer.progress import STREAM_EVENTS
 from otel_tokenstream.viewer.stalls import whole_stalls
 from otel_tokenstream.viewer.streams import Json, error_type_of, loads, made_of, stream_of
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _SPANS_OF_A_TRACE = 2000
 _RECORDS_OF_A_TRACE = 200
 _EVENTS_OF_A_STREAM = 5000
+_RECORDS_OF_A_STREAM = 20_000
 _LINKS_OF_A_SPAN = 128
 _EXACT_IN_JAVASCRIPT = 2**53
 
@@ -46,7 +48,7 @@ def detail(connection: sqlite3.Connection, trace_id: str, span_id: str, now_ns: 
         "resource": _exact(loads(row["resource"], {})),
         "status": row["status"],
         "status_message": row["status_message"],
-        "events": events[:_EVENTS_OF_A_STREAM],
+        "events": folded(events, _EVENTS_OF_A_STREAM),
         "events_source": source,
         "offsets_us": _integers(attributes.get(signals.OFFSETS_US)),
         "trace": _trace(connection, trace_id),
@@ -58,11 +60,13 @@ def _events(connection: sqlite3.Connection, row: sqlite3.Row) -> tuple[list[Json
     """From the span or from the log, whichever tells more: an application may send one, the other or both."""
     on_span = [_event(event) for event in loads(row["events"], [])]
     logged: dict[tuple[Any, ...], Json] = {}
-    records = connection.execute(
-        "SELECT name, time_ns, attributes FROM records WHERE trace_id = ? AND span_id = ? ORDER BY time_ns LIMIT ?",
-        (row["trace_id"], row["span_id"], _EVENTS_OF_A_STREAM * 2),
+    newest = connection.execute(
+        "SELECT name, time_ns, attributes FROM records WHERE trace_id = ? AND span_id = ?"
+        " ORDER BY time_ns DESC, rowid DESC LIMIT ?",
+        (row["trace_id"], row["span_id"], _RECORDS_OF_A_STREAM),
     )
-    for event in made_of((each for each in records if each["name"] in STREAM_EVENTS), _logged):
+    records = [each for each in newest if each["name"] in STREAM_EVENTS]
+    for event in made_of(reversed(records), _logged):
         # An exporter that tries again sends the same record twice.
         logged[tuple(event.get(part) for part in _IDENTITY)] = event
     in_log = list(logged.values())

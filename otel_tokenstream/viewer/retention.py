@@ -21,9 +21,9 @@ class Retention:
             message = f"retention is {self.days} days; give a number above 0"
             raise ValueError(message)
 
-    @property
-    def age_ns(self) -> int:
-        return int(self.days * 86_400e9)
+    def begin_ns(self, now_ns: int) -> int:
+        """Return the time before which all is deleted, or 0 where the age is beyond what the clock has counted."""
+        return int(max(now_ns - self.days * 86_400e9, 0))
 
     @property
     def sweep_after_bytes(self) -> int:
@@ -34,7 +34,7 @@ class Retention:
 def sweep(connection: sqlite3.Connection, retention: Retention, now_ns: int) -> bool:
     """Deletes what is too old or too much, gives the space back; True if something went."""
     before = connection.total_changes
-    delete(connection, "<", now_ns - retention.age_ns)
+    delete(connection, "<", retention.begin_ns(now_ns))
     # A new sweep comes after another sixteenth: full at 7/8, down to 3/4, the file stays below the bound.
     if _used_bytes(connection) > retention.max_bytes * 7 // 8:
         while _used_bytes(connection) > retention.max_bytes * 3 // 4:

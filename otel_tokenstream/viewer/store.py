@@ -233,7 +233,7 @@ class Store:
         try:
             if sweep(connection, self._retention, time.time_ns()):
                 self._on_change()
-        except sqlite3.Error:
+        except Exception:  # whatever it is, the writer lives
             _logger.exception("could not bound the size of %s", self.path)
 
 

@@ -23,11 +23,14 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
 from otel_tokenstream.demo.provider import Script, ScriptedProvider
 from otel_tokenstream.testing import Generation, capture
+from tests.analysis.answering import serve
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from otel_tokenstream.demo.provider.log import Exchange
+
+__all__ = ["recorded", "serve"]
 
 WORDS = [f"word{index} " for index in range(20)]
 SCRIPTS = {

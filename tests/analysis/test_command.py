@@ -54,6 +54,15 @@ def test_json_instead_of_tables(recorded: Recorded, capsys: pytest.CaptureFixtur
     assert {tuple(group["key"].values()) for group in report["groups"]} >= {("cut", "failed"), ("long", "completed")}
 
 
+def test_a_word_that_is_named_twice_counts_once(recorded: Recorded, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where one of the two is the attribute that the other stands for."""
+    twice = "model,model,finish_reason,gen_ai.response.finish_reasons"
+    assert main(["report", str(recorded.lines), "--by", twice]) == 0
+    assert "gpt-4o-mini" in capsys.readouterr().out
+    assert main(["report", str(recorded.lines), "--by", twice, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["by"] == ["model", "gen_ai.response.finish_reasons"]
+
+
 def test_names_from_outside_cannot_steer_the_terminal(
     recorded: Recorded, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,7 +115,14 @@ def test_an_error_is_explained_with_its_remedy(
 
 
 @pytest.mark.parametrize(
-    "words", [["--since", "yesterday"], ["--limit", "0"], ["--tempo", "file:///etc"], ["--tempo", "http://a:b@host"]]
+    "words",
+    [
+        ["--since", "yesterday"],
+        ["--limit", "0"],
+        ["--tempo", "file:///etc"],
+        ["--tempo", "http://a:b@host"],
+        ["--tempo", "http://127.0.0.1:abc"],
+    ],
 )
 def test_wrong_words_are_refused_before_anything_is_read(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """With the usual exit code of wrong use."""

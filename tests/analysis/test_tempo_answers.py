@@ -2,72 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from otel_tokenstream.analysis.recording import Recording
 from otel_tokenstream.analysis.sources import SourceError
-from otel_tokenstream.analysis.sources.tempo import Tempo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from tests.analysis.answering import Server
 
 TOKEN = "s3cret"
-
-
-class Server:
-    """Answers every request in one way and writes down what it was asked."""
-
-    def __init__(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.asked: list[dict[str, str]] = []
-        asked = self.asked
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                asked.append(dict(self.headers.items()))
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def read(self) -> Recording:
-        recording = Recording()
-        Tempo(self.url, 0, 60, tenant="team-a").read(recording)
-        return recording
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    started: list[Server] = []
-
-    def start(status: int = 200, body: bytes = b"", **headers: str) -> Server:
-        started.append(Server(status, body, headers))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.close()
 
 
 def test_the_token_and_the_tenant_are_sent(serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,11 +46,13 @@ def test_the_token_goes_nowhere_else(serve: Callable[..., Server], monkeypatch: 
         (500, b"boom", "answers 500 boom; see its log"),
         (200, b"<html>Grafana</html>", "answers, but not as Tempo does"),
         (200, b"[]", "answers, but not as Tempo does"),
+        (200, b"3", "answers, but not as Tempo does"),
+        (None, b"220 mail\r\n", "answers, but not as Tempo does"),
         (200, b'{"traces": [{"id": 1}]}', "answers, but not as Tempo does"),
     ],
 )
 def test_an_error_is_explained_with_its_remedy(
-    serve: Callable[..., Server], status: int, body: bytes, said: str
+    serve: Callable[..., Server], status: int | None, body: bytes, said: str
 ) -> None:
     """A wrong port, a missing token and a failing server each have a message of their own."""
     with pytest.raises(SourceError, match=said):

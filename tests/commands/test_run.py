@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from otel_tokenstream.cli import main
 from otel_tokenstream.commands.run import environment_for
 from otel_tokenstream.demo.provider import Script
 from otel_tokenstream.viewer import running
@@ -128,6 +129,18 @@ def test_a_port_that_something_else_has_is_told(provider: ScriptedProvider) -> N
     assert result.returncode == 1
     assert result.stderr.strip().endswith("is no viewer; give another address or port")
     assert "ran" not in result.stdout
+
+
+@pytest.mark.parametrize(("name", "code", "said"), [("nosuchprogram", 127, "not found"), ("app.py", 126, "not exec")])
+def test_a_program_that_cannot_be_run_is_told_before_a_viewer_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, code: int, said: str
+) -> None:
+    """With the exit code that a shell has for it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "app.py").write_text("")
+    assert main(["run", "--http-port", "9", "--", name if code == 127 else f"./{name}"]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{name}: {said}" in line
 
 
 def test_sigterm_reaches_the_program(viewer: Viewer, tmp_path: Path) -> None:

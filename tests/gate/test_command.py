@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
+import time
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,10 @@ import pytest
 
 from otel_tokenstream.cli import main
 from otel_tokenstream.demo.provider import Script, ScriptedProvider
+from otel_tokenstream.gate import command as gate
+from otel_tokenstream.gate.recordings import Sides
 from tests import zero_code
+from tests.gate.made_streams import configured, streams
 
 PROGRAM = """
 import os, sys, openai
@@ -92,6 +98,77 @@ def test_a_program_that_fails_is_no_measurement(capfd: pytest.CaptureFixture[str
     """Half a run would be judged as a whole one."""
     assert main([*NO_WARM_UP, "--", sys.executable, "-c", "raise SystemExit(3)"]) == 2
     assert "exit code 3" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("program")
+def test_a_program_that_is_missing_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing is run, the other program of the two neither."""
+    other = shlex.join([sys.executable, "-c", "print('ran')"])
+    for words in (["--", "nosuchprogram"], ["--baseline-command", "nosuchprogram", "--", *shlex.split(other)]):
+        assert main([*NO_WARM_UP, *words]) == 2
+        told = capfd.readouterr()
+        assert told.err.startswith("otel-tokenstream gate: nosuchprogram: not found")
+        assert "ran" not in told.out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "needs --baseline"),
+        (["--baseline", "missing.db"], "missing.db"),
+        (["--baseline", "."], "has no recording"),
+        (["--baseline", "ask.py", "--json", "missing/gate.json"], "missing/gate.json cannot be written"),
+        (["--baseline", "ask.py", "--html", "."], ". cannot be written"),
+    ],
+)
+def test_nothing_is_run_for_a_judgement_that_cannot_be_made(
+    program: Path, capfd: pytest.CaptureFixture[str], words: list[str], says: str
+) -> None:
+    """The runs may take hours."""
+    (program.parent / "tokenstream-gate.toml").write_text(REGRESSION, encoding="utf-8")
+    assert main([*NO_WARM_UP, *words, "--", sys.executable, "-c", "print('ran')"]) == 2
+    told = capfd.readouterr()
+    assert says in told.err
+    assert "ran" not in told.out
+
+
+def test_a_folder_of_baselines_is_read_before_it_gets_the_new_recording(program: Path, tmp_path: Path) -> None:
+    """The newest in it would be the program's own; the folder that is made for it may have the decision too."""
+    words = [*NO_WARM_UP, "--repeat", "2", "--save", "kept"]
+    assert main([*words, "--json", "kept/gate.json", "--", sys.executable, str(program), "early", "12"]) == 0
+    assert (tmp_path / "kept" / "gate.json").exists()
+    (tmp_path / "kept" / "gate.json").unlink()
+    (tmp_path / "tokenstream-gate.toml").write_text(REGRESSION, encoding="utf-8")
+    time.sleep(1)  # recordings are named by their second
+    assert main([*words, "--baseline", "kept", "--", sys.executable, str(program), "late", "12"]) == 1
+
+
+@pytest.mark.parametrize("words", [["--newest", "0"], ["--newest", "-1"], ["--tempo", "nonsense"], ["--since", "1"]])
+def test_wrong_words_are_refused_before_anything_is_read(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """As the report refuses them."""
+    with pytest.raises(SystemExit) as ended:
+        main(["gate", "some.jsonl", *words])
+    assert ended.value.code == 2
+    assert f"error: argument {words[0]}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+def test_a_verdict_does_not_depend_on_who_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_read: bool
+) -> None:
+    """An output that lacks the table's letters or has no reader changes neither exit code nor files."""
+    arguments = Namespace(json=tmp_path / "gate.json", junit=None, markdown=None, html=None)
+    sides = Sides("größe ≤", streams([100.0] * 59))
+    reading, writing = os.pipe()
+    if not is_read:
+        os.close(reading)
+    with os.fdopen(writing, "w", encoding="ascii") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        assert gate._judged(arguments, configured(first_token_p95="2.5 s"), sides) == 0
+    assert json.loads(arguments.json.read_text(encoding="utf-8"))["verdict"] == "pass"
+    if is_read:
+        with os.fdopen(reading) as told:
+            assert "first_token_p95" in told.read()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from otel_tokenstream import signals
@@ -114,6 +115,13 @@ def test_filters_stand_in_the_address_and_the_way_back_restores_the_place(filled
     browser.driver.switch_to.active_element.send_keys("03")
     until_listed(browser, 1)
     assert address(browser) == "#/?q=7003&outcome=failed"
+    assert browser.texts(".tools a") == ["report, without the filters: search"]
+    browser.click(".column-choice summary")
+    browser.click(".column-choice input[value=cost]")
+    browser.until(lambda: "cost" in address(browser), "not another column")
+    browser.until(lambda: browser.count(".column-choice[open] input:focus"), "the menu was closed")
+    browser.click(".column-choice input[value=chunks]")
+    browser.until(lambda: "chunks" in address(browser), "not a second column")
     browser.open(filled, "#/?model=gemma&first_token_over=240&columns=time,model,cost,finish_reason,chunks")
     heads = ["Time ↓", "Operation and model", "Cost", "Finish reason", "Chunks"]
     browser.until(lambda: browser.texts("table.streams th") == heads, "not the chosen columns")
@@ -133,6 +141,24 @@ def test_filters_stand_in_the_address_and_the_way_back_restores_the_place(filled
     browser.until(lambda: browser.all(".back a"), "no way back")
     browser.click(".back a")
     browser.until(lambda: listed(browser) == before, "the link back forgot the filter")
+
+
+def test_an_address_that_says_nothing_leads_on(filled: Viewer, browser: Browser) -> None:
+    """A time that is none, a page beyond the last, a chart that is none; a view that fails says why."""
+    browser.open(filled, "#/?from=8640000000000001")
+    browser.until(lambda: browser.all(".nothing-found"), "no list")
+    browser.open(filled, "#/?page=7&outcome=failed&chart=constructor")
+    browser.until(lambda: browser.all(".pages [rel=prev]"), "no way back")
+    assert listed(browser) == 0
+    browser.click(".pages [rel=prev]")
+    until_listed(browser, 45)
+    assert address(browser) == "#/?outcome=failed&chart=constructor"
+    browser.until_drawn(".overview")
+    browser.run("crypto.getRandomValues = () => { throw new Error('no numbers'); }; location.hash = '#/report'")
+    browser.until(lambda: browser.texts("[role=alert]") == ["no numbers"], "the fault is not told")
+    browser.run("location.hash = '#/?outcome=failed'")
+    until_listed(browser, 45)
+    assert browser.texts("[role=alert]") == []
 
 
 def leave_a_place(browser: Browser, viewer: Viewer) -> None:
@@ -194,9 +220,28 @@ def test_a_trace_is_one_row_that_opens(filled: Viewer, browser: Browser) -> None
     assert f"open={150:032x}" in address(browser)
     browser.click(".members tbody a")
     browser.until(lambda: browser.all("article h1"), "a member did not open")
+    browser.open(filled, "#/?group=trace")
+    browser.until(lambda: listed(browser) == 150, "not the traces")
+    name = browser.one(f"{ROWS}:first-child td.named")
+    ActionChains(browser.driver).move_to_element(name).click_and_hold().move_by_offset(-80, 0).release().perform()
+    assert browser.run("return String(getSelection())")
+    assert address(browser) == "#/?group=trace", "marking text opened the trace"
     browser.open(filled, "#/?group=conversation&outcome=failed")
     browser.until(lambda: browser.texts(f"{ROWS} .toggle"), "no conversations")
     assert browser.texts(f"{ROWS}:last-child td")[1:3] == ["talk-0", "1"]
+
+
+def test_a_long_trace_says_how_many_of_its_streams_are_shown(viewer: Viewer, browser: Browser) -> None:
+    """And leads to all of them."""
+    now_ns = time.time_ns()
+    spans = [replace(made(number, now_ns), trace_id="a" * 32) for number in range(501)]
+    assert viewer._store
+    viewer._store.submit(Rows(spans=spans)).result(timeout=60)
+    browser.open(viewer, f"#/?group=trace&open={'a' * 32}")
+    browser.until(lambda: browser.all(".members p"), "it is not told")
+    assert browser.texts(".members p") == ["the first 500 of 501 streams · show all"]
+    browser.run("document.querySelector('.members p a').click()")
+    browser.until(lambda: "1 to 200 of 501 streams" in browser.texts(".summary")[0], "not all streams")
 
 
 def test_figures_over_time_lead_to_their_streams(filled: Viewer, browser: Browser) -> None:

@@ -31,6 +31,9 @@ def test_an_empty_page_tells_how_to_send_something(viewer: Viewer, browser: Brow
     commands = browser.one(".instructions pre").text
     assert f"OTEL_EXPORTER_OTLP_ENDPOINT={viewer.url}" in commands
     assert "opentelemetry-instrument python app.py" in commands
+    browser.run("Object.defineProperty(navigator, 'clipboard', { value: undefined })")  # as over http from elsewhere
+    browser.click(".instructions button")
+    browser.until(lambda: "nobody copy" in browser.texts(".instructions [role=status]")[0], "it says nothing")
 
 
 def test_the_list_grows_without_a_reload(
@@ -54,6 +57,31 @@ def test_the_list_grows_without_a_reload(
     app.gauges(active=4, stalled=2)
     browser.until(lambda: browser.texts(".now dd") == ["4", "2"], "the now-figures did not come")
     assert browser.run("return window.theSameDocument")
+    browser.run(
+        "const Real = Date; window.Date = class extends Real {"
+        " constructor(...given) { given.length ? super(...given) : super(Real.now() + 86_400_000); } }"
+    )
+    app.stream(Stream(paced(5), model="third"))
+    browser.until(lambda: len(browser.all(ROWS)) == 3, "the third stream did not come")
+    assert all(re.match(r"\d{4}-", text) for text in browser.texts("td.clock")), "a row of yesterday has no date"
+
+
+def test_a_list_of_open_streams_forgets_those_that_ended(
+    viewer: Viewer, application: Callable[..., Application], browser: Browser
+) -> None:
+    """One after the other, with an empty list between them."""
+    app = application()
+    stream = Stream(paced(3))
+    browser.open(viewer, "#/?outcome=in_progress")
+    for _ in range(2):
+        start_ns = time.time_ns()
+        span = app.tracer.start_span("chat gpt-4o-mini", start_time=start_ns)
+        app.log_events(stream, span.get_span_context(), start_ns, events_of(stream))
+        browser.until(lambda: browser.texts(ROWS), "the stream did not come")
+        assert len(browser.texts(ROWS)) == 1
+        span.set_attributes(summary_of(stream))
+        span.end(start_ns + stream.total_us * 1000)
+        browser.until(lambda: browser.all(".nothing-found"), "the stream did not go")
 
 
 def test_a_row_shows_the_measured_figures(

@@ -43,6 +43,7 @@ def test_the_page_compares_and_its_policy_lets_its_style_in(
     """From the link on the viewer's page; the browser refuses nothing of it."""
     some_streams(application("shop"))
     browser.open(viewer)
+    browser.run("crypto.randomUUID = undefined")  # as over http from another machine
     browser.click("header a[href='#/report']")
     shown(browser)
     assert browser.texts(".tile b")[0] == "48"
@@ -65,6 +66,35 @@ def test_the_page_compares_and_its_policy_lets_its_style_in(
     assert browser.run("return getComputedStyle(document.body).margin") == "0px"
     browser.click("main a[href='./']")
     browser.until(lambda: browser.texts("table.streams tbody tr"), "no way back from the page by itself")
+
+
+def test_a_report_on_a_list_has_its_conditions(
+    viewer: Viewer, application: Callable[..., Application], browser: Browser
+) -> None:
+    """Each by itself, since a value may have commas; what a report has no word for is named in the link."""
+    app = application("shop")
+    app.stream(Stream(paced(3), model="one,two", extra=((signals.FINISH_REASONS, ["stop", "stop"]),)))
+    app.stream(Stream(paced(3), model="m" * 300))
+    browser.open(viewer, "#/?model=one%2Ctwo&finish_reason=stop%2Cstop&q=shop&outcome=in_progress&trace=" + "a" * 32)
+    browser.until(lambda: browser.all(".nothing-found"), "no list")
+    assert browser.texts(".tools a") == ["report, without the filters: search, outcome, trace"]
+    browser.click(".tools a")
+    shown(browser)
+    assert browser.texts(".tile b")[0] == "1"
+    browser.driver.switch_to.default_content()
+    values = "return [...document.querySelectorAll('input[name=where]')].map((each) => each.value)"
+    conditions = ["model=one,two", "finish_reason=stop,stop"]
+    assert sorted(browser.run(values)) == sorted(conditions)
+    address = browser.run("return location.hash")
+    browser.one("input[name=a]").send_keys("outcome=completed")
+    browser.click("form button[type=submit]")
+    browser.until(lambda: "compare" in browser.run("return location.hash"), "not shown again")
+    assert browser.run("return location.hash").startswith(address)
+    (cut,) = (stream["model"] for stream in get(viewer, "/api/streams")["streams"] if stream["model"][0] == "m")
+    browser.open(viewer, f"#/?model={quote(cut)}")
+    browser.until(lambda: browser.texts("table.streams tbody tr"), "not found by its name")
+    assert browser.texts(".tools a") == ["report, without the filters: model"]
+    assert browser.one(".tools a").get_attribute("href").endswith("#/report")
 
 
 def shown(browser: Browser) -> None:

@@ -255,6 +255,37 @@ def test_old_rows_go_while_the_viewer_runs(tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("days", [1_000_000, float("inf")])
+def test_an_age_beyond_the_clock_keeps_everything(tmp_path: Path, days: float) -> None:
+    """The writer sweeps with it, and goes on."""
+    store = Store(tmp_path / "viewer.db", Retention(days), sweep_seconds=0.02)
+    for number in (1, 2):
+        store.submit(Rows(spans=[generation(number)])).result(timeout=60)
+        time.sleep(0.05)
+    assert stored(store) == [2, 1]
+    store.close()
+
+
+def test_a_sweep_that_fails_does_not_end_the_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log has the fault; what comes next is stored."""
+    swept = threading.Semaphore(0)
+
+    def fail(*_: object) -> bool:
+        swept.release()
+        raise OverflowError
+
+    monkeypatch.setattr("otel_tokenstream.viewer.store.sweep", fail)
+    store = Store(tmp_path / "viewer.db", sweep_seconds=0.02)
+    assert swept.acquire(timeout=60)
+    assert swept.acquire(timeout=60)
+    store.submit(Rows(spans=[generation(1)])).result(timeout=60)
+    assert stored(store) == [1]
+    store.close()
+    assert "could not bound the size" in caplog.text
+
+
 def test_the_database_stays_below_its_size(tmp_path: Path) -> None:
     """Ten times the bound goes through; the oldest streams go, the newest stay, the files stay small."""
     bound = 8 * 2**20

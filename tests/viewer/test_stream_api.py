@@ -11,6 +11,7 @@ from opentelemetry import trace
 from otel_tokenstream import signals
 from otel_tokenstream.viewer import running
 from otel_tokenstream.viewer import streams as reading
+from otel_tokenstream.viewer.folding import folded
 from otel_tokenstream.viewer.listing import Order, page
 from otel_tokenstream.viewer.otlp import Point, Record, Rows
 from otel_tokenstream.viewer.selection import Selection
@@ -122,6 +123,38 @@ def test_records_that_were_sent_twice_are_shown_once(viewer: Viewer, application
     (listed,) = streams(viewer)
     assert (listed["chunks"], listed["stall_count"]) == (8, 1)
     assert len(detail(viewer, ids(context))["events"]) == len(events_of(stream))
+
+
+def test_a_long_stream_is_told_to_its_end(viewer: Viewer) -> None:
+    """In progress, with more records than its page takes: neighbours of one field share an event, and none is lost."""
+    trace_id, span_id = ids(new_context())
+    stream = Stream(paced(5200, fields=["reasoning", "answer"], words=["a", "b"], stall_at=3000))
+    stall = {signals.AT_OFFSET_US: 2 * 10**6, signals.AT_INDEX: 3000, signals.AT_WAIT_US: 2_500_000}
+    events = [(signals.TOKEN_EVENT, chunk.attributes()) for chunk in stream.chunks] + [(signals.STALL_EVENT, stall)]
+    records = [
+        Record(trace_id, span_id, "shop", name, START_NS + each[signals.AT_OFFSET_US] * 1000, "", None, each)
+        for name, each in events
+    ]
+    assert viewer._store
+    viewer._store.submit(Rows(records=records)).result(timeout=60)
+    found = detail(viewer, (trace_id, span_id))["events"]
+    tokens = [event for event in found if event["type"] == "token"]
+    assert len(tokens) == 2600
+    assert len(found) == 2601
+    assert (tokens[0]["index"], tokens[0]["count"], tokens[0]["text"]) == (0, 2, "ab")
+    assert tokens[-1]["index"] == 5198
+    for name in ("wait_us", "chars"):
+        assert sum(event[name] for event in tokens) == sum(getattr(chunk, name) for chunk in stream.chunks)
+    assert max(event["gap_us"] for event in tokens) == 2_500_000
+    assert [tokens[half]["field"] for half in (1299, 1300)] == ["reasoning", "answer"]
+
+
+def test_too_many_other_events_leave_the_newest() -> None:
+    """They cannot share an event."""
+    assert folded([{"name": "other", "index": index} for index in range(9)], 2) == [
+        {"name": "other", "index": 7},
+        {"name": "other", "index": 8},
+    ]
 
 
 def test_two_fields_of_one_chunk_stay_two_events(viewer: Viewer, application: Callable[..., Application]) -> None:

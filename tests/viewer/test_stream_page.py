@@ -86,6 +86,9 @@ def test_a_stream_is_read_copied_and_kept(
         copied[button.text] = browser.run("const text = window.copied; delete window.copied; return text")
     assert (copied["Trace id"], copied["Span id"]) == first
     assert copied["Link"] == f"{viewer.url}/{link(first)}"
+    browser.run("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    browser.click(".stream-tools button")
+    browser.until(lambda: "nobody copy" in browser.texts(".stream-tools [role=status]")[0], "it says nothing")
     span = json.loads(copied["Span as JSON"])
     assert span["attributes"][signals.OUTCOME] == "completed"
     path = tmp_path / "one.json"
@@ -137,11 +140,18 @@ def test_neighbours_are_those_of_the_list_it_was_opened_from(
     browser.until(lambda: browser.texts(".near") and "3 of 3" in browser.texts(".near")[0], "not the last")
     browser.one("body").send_keys("u")
     browser.until(lambda: browser.run("return location.hash") == "#/?sort=start", "u did not lead back")
+    application("other").stream(Stream(paced(3)))
+    browser.open(viewer, f"{link(third)}?trace={third[0]}")
+    browser.until(lambda: "1 of 3" in browser.texts(".near")[0], "not the neighbours in its trace")
 
 
 def test_any_span_of_the_trace_opens(viewer: Viewer, application: Callable[..., Application], browser: Browser) -> None:
-    """On an axis of time, with the first token of each stream marked; one of HTTP shows its attributes."""
-    first, *_ = three(application("shop"))
+    """On an axis of time, with the first token of each stream marked; one of HTTP shows its attributes.
+
+    When the page changes, the span stays open, with the focus, and what was scrolled stays where it was.
+    """
+    app = application("shop")
+    first, *_ = three(app)
     browser.open(viewer, link(first))
     browser.until(lambda: browser.texts(".waterfall .name > :first-child"), "no waterfall")
     assert browser.texts(".tick")[0] == "0"
@@ -150,8 +160,34 @@ def test_any_span_of_the_trace_opens(viewer: Viewer, application: Callable[..., 
     assert rows[:2] == ["ReAct.forward", "POST"]
     browser.all(".waterfall .toggle")[1].click()
     browser.until(lambda: "http.request.method" in browser.texts(".inside th code"), "the span did not open")
+    browser.all(".waterfall .toggle")[1].send_keys("")
+    browser.run("document.styleSheets[0].insertRule('article .content:not(.played) { max-height: 4px }')")
+    browser.run("document.querySelector('.content:not(.played)').scrollTo(0, 9)")
+    context = trace.SpanContext(int(first[0], 16), int(first[1], 16), is_remote=False)
+    with trace.use_span(trace.NonRecordingSpan(context)):
+        app.log_ordinary("news")
+    browser.until(lambda: browser.all("#records"), "the record did not come")
+    toggle = "const toggle = document.querySelectorAll('.waterfall .toggle')[1]; return "
+    assert browser.run(f"{toggle} [toggle.ariaExpanded, document.activeElement === toggle]") == ["true", True]
+    assert browser.run("return document.querySelector('.content:not(.played)').scrollTop") == 9
+    assert "http.request.method" in browser.texts(".inside th code")
+    browser.click(".waterfall .toggle[aria-expanded=true]")
+    assert browser.texts(".inside th code") == []
     assert get(viewer, f"/api/spans/{'/'.join(first)}")["attributes"][signals.CHUNKS] == 8
     assert ask(viewer, f"/api/spans/{first[0]}/{'b' * 16}").status == 404
+
+
+def test_a_first_token_beyond_the_end_of_its_span_stays_on_the_axis(
+    viewer: Viewer, application: Callable[..., Application], browser: Browser
+) -> None:
+    """As of a program whose clock was set back."""
+    late = Stream(paced(2), extra=((signals.TIME_TO_FIRST_TOKEN_MS, 10**8),))
+    browser.open(viewer, link(ids(application().stream(late))))
+    browser.until(lambda: browser.all(".waterfall .first-token"), "no waterfall")
+    assert browser.run("return document.documentElement.scrollWidth") <= 1360
+    place = "const [mark, track] = ['.first-token', '.waterfall .track'].map((each) => document.querySelector(each)"
+    inside = f"{place}.getBoundingClientRect()); return mark.right <= track.right + 1 && mark.left > track.left"
+    assert browser.run(inside)
 
 
 def test_a_link_of_a_span_leads_to_its_stream(

@@ -9,6 +9,7 @@ import urllib.parse
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream import signals
@@ -110,17 +111,20 @@ class Tempo:
         request = urllib.request.Request(self.url.rstrip("/") + path, headers=self._headers())  # noqa: S310 - checked by the caller
         try:
             with _OPENER.open(request, timeout=_TIMEOUT_S) as answer:
-                return json.load(answer)
+                found = json.load(answer)
         except urllib.error.HTTPError as error:
             if error.code == 404 and "/traces/" in path:
                 return None
             raise SourceError(self._refused(error)) from error
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        except OSError as error:
             reason = getattr(error, "reason", error)
             message = f"{self.url} does not answer: {reason}; is this Tempo's HTTP address (usually port 3200)?"
             raise SourceError(message) from error
-        except ValueError as error:
+        except (ValueError, HTTPException) as error:
             raise SourceError(self._not_tempo()) from error
+        if not isinstance(found, dict):
+            raise SourceError(self._not_tempo())
+        return found
 
     def _not_tempo(self) -> str:
         return f"{self.url} answers, but not as Tempo does; is this Tempo's HTTP address (usually port 3200)?"

@@ -24,22 +24,43 @@ async function route(event) {
   view?.close?.();
   const [path, query = ""] = location.hash.split("?");
   const [, trace, span] = /^#\/([0-9a-f]{32})\/([0-9a-f]{16})$/.exec(path) ?? [];
-  const next = trace ? streamView(trace, span, query) : (VIEWS[path] ?? listView)(query);
-  const searching = document.activeElement?.name === "q" && !trace ? document.activeElement.selectionStart : null;
+  const next = made(() => (trace ? streamView(trace, span, query) : (VIEWS[path] ?? listView)(query)));
+  const used = controlInUse();
   view = next;
   main.replaceChildren(next.node);
-  if (searching !== null) restoreSearch(searching);
-  else if (event) main.focus({ preventScroll: true }); // a reader's place is the new view, not where the link was
+  const goesOn = used !== null && goOnWith(used);
+  if (event && !goesOn) main.focus({ preventScroll: true }); // a reader's place is the new view, not where the link was
   if (isNew) toPlace();
   await update();
   if (view === next && !isNew) toPlace();
 }
 
-/** The view is made anew with every letter, and the reader goes on writing. */
-function restoreSearch(at) {
-  const input = main.querySelector("input[name=q]");
-  input.focus({ preventScroll: true });
-  input.setSelectionRange(at, at);
+/** Where a view cannot be made, one whose updates say why. */
+function made(make) {
+  try {
+    return make();
+  } catch (error) {
+    return { node: element("div", { class: "list" }), update: () => Promise.reject(error) };
+  }
+}
+
+/** The view is made anew with every letter of the search and with every column, and the reader goes on with them. */
+function controlInUse() {
+  const used = document.activeElement;
+  if (used?.name === "q") return { selector: "input[name=q]", at: used.selectionStart };
+  if (used?.matches?.(".column-choice input")) return { selector: `.column-choice input[value="${used.value}"]` };
+  return null;
+}
+
+/** Returns whether the new view has the control. */
+function goOnWith({ selector, at }) {
+  const control = main.querySelector(selector);
+  if (!control) return false;
+  const menu = control.closest("details");
+  if (menu) menu.open = true;
+  control.focus({ preventScroll: true });
+  if (at !== undefined) control.setSelectionRange(at, at);
+  return true;
 }
 
 let updating = null;

@@ -76,7 +76,8 @@ function searchField(state, change) {
 }
 
 function seconds(name, title, state, change) {
-  const value = state[name] ? String(Number(state[name]) / 1000) : "";
+  const given = Number(state[name]) / 1000;
+  const value = state[name] && Number.isFinite(given) ? String(given) : "";
   const input = element("input", {
     type: "number", name, min: "0", step: "any", value,
     onchange: () => input.checkValidity() && change({ [name]: input.value === "" ? "" : String(Math.round(Number(input.value) * 1000)) }),
@@ -85,13 +86,19 @@ function seconds(name, title, state, change) {
 }
 
 function moment(name, state, change) {
-  const date = state[name] ? new Date(Number(state[name])) : null;
-  const local = date && new Date(date - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
   const input = element("input", {
-    type: "datetime-local", name, step: "1", value: local,
+    type: "datetime-local", name, step: "1", value: state[name] && localTime(Number(state[name])),
     onchange: () => change({ [name]: input.value ? String(new Date(input.value).getTime()) : "" }),
   });
   return element("label", {}, name, input);
+}
+
+/** As the input takes it; nothing where that is no time, or one of a year that the input does not take. */
+function localTime(milliseconds) {
+  const date = new Date(milliseconds);
+  const local = new Date(date - date.getTimezoneOffset() * 60_000);
+  const text = Number.isNaN(local.getTime()) ? "" : local.toISOString();
+  return /^\d{4}-/.test(text) ? text.slice(0, 19) : null;
 }
 
 function columnChoice(state, change) {

@@ -1,6 +1,6 @@
 // Traces or conversations as rows, which open to their streams.
 
-import { selection, streamLink } from "./address.js";
+import { selection, streamLink, write } from "./address.js";
 import { get } from "./api.js";
 import { cells, chosen, heads, money } from "./columns.js";
 import { element, table } from "./elements.js";
@@ -22,8 +22,8 @@ export function groupsView(state, change) {
   async function update(limit, offset) {
     const answer = await get("api/groups", { ...selection(state), by: state.group, limit: String(limit), offset: String(offset) });
     total = answer.summary.groups;
-    const members = answer.groups.some((group) => group.key === state.open) ? await streamsOf(state.open) : [];
-    const told = JSON.stringify([answer.groups, members]);
+    const members = answer.groups.some((group) => group.key === state.open) ? await streamsOf(state.open) : null;
+    const told = JSON.stringify([answer.groups, members, new Date().toDateString()]); // a row of yesterday has its date
     if (told === drawn) return;
     drawn = told;
     const focused = body.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
@@ -33,14 +33,17 @@ export function groupsView(state, change) {
   }
 
   async function streamsOf(key) {
-    const { streams } = await get("api/streams", { ...selection(state), [state.group]: key, sort: "start", limit: String(MEMBERS) });
-    return streams;
+    const { streams, summary } = await get("api/streams", { ...selection(state), [state.group]: key, sort: "start", limit: String(MEMBERS) });
+    return { streams, found: summary.streams };
   }
 
   function row(group) {
     const isOpen = group.key === state.open;
     const toggle = element("button", { type: "button", class: "toggle", "aria-expanded": String(isOpen), "data-key": group.key }, `${isOpen ? "▾" : "▸"} ${clock(group.start_unix_ns)}`);
-    return element("tr", { class: "linked", onclick: () => change({ open: isOpen ? "" : group.key, page: state.page }) },
+    return element("tr", { class: "linked", onclick: (event) => {
+      if (!event.target.closest("button") && String(getSelection())) return; // text of the row was marked
+      change({ open: isOpen ? "" : group.key, page: state.page });
+    } },
       element("td", { class: "clock" }, toggle),
       element("td", { class: "named", title: group.name || group.key }, group.name || group.key),
       element("td", { class: "number" }, count(group.streams)),
@@ -53,11 +56,13 @@ export function groupsView(state, change) {
       element("td", { class: "named wide" }, group.models.join(", ")));
   }
 
-  function opened(streams) {
+  function opened({ streams, found }) {
     const names = chosen(state.columns);
     const rows = streams.map((stream) => element("tr", { class: "linked" }, cells(names, stream, streamLink(stream, location.hash))));
     return element("tr", { class: "members" }, element("td", { colspan: HEADS.length },
-      table("Streams of the group", heads(names, "start", () => {}).map((head) => ({ ...head, label: head.label.textContent ?? head.label })), rows, { class: "streams" })));
+      table("Streams of the group", heads(names, "start", () => {}).map((head) => ({ ...head, label: head.label.textContent ?? head.label })), rows, { class: "streams" }),
+      found > streams.length && element("p", { class: "muted" }, `the first ${count(streams.length)} of ${count(found)} streams · `,
+        element("a", { href: write({ ...state, group: "", open: "", page: "", [state.group]: state.open }) }, "show all"))));
   }
 
   return { node, update, total: () => total };

@@ -1,5 +1,6 @@
 // What to show while there is nothing to show: how to send something.
 
+import { copy } from "./copy.js";
 import { element } from "./elements.js";
 
 export function instructions() {
@@ -14,15 +15,12 @@ export function instructions() {
     "opentelemetry-instrument python app.py",
   ].join("\n");
   const copied = element("span", { role: "status", class: "muted" });
-  const copy = element("button", { type: "button", onclick: async () => {
-    await navigator.clipboard.writeText(commands);
-    copied.textContent = "copied";
-  } }, "Copy");
+  const button = element("button", { type: "button", onclick: () => copy(commands, copied, "copied") }, "Copy");
   return element("section", { class: "instructions panel", "aria-labelledby": "instructions" },
     element("h2", { id: "instructions" }, "Waiting for the first stream"),
     element("p", {}, "Start an application that streams through litellm, DSPy, LangChain or a provider's SDK with these settings. Nothing in its code changes."),
     element("pre", { tabindex: "0" }, element("code", {}, commands)),
-    element("p", {}, copy, " ", copied),
+    element("p", {}, button, " ", copied),
     element("p", {}, "Or, which sets the same and whatever you have not set yourself: ", element("code", {}, "otel-tokenstream run -- python app.py")),
     element("p", { class: "muted" },
       "A stream appears here as soon as it begins. Without ",

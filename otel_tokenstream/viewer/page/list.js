@@ -25,7 +25,7 @@ export function listView(query) {
   const rows = new Map();
   const pages = element("nav", { class: "pages", "aria-label": "Pages" });
   const content = element("div", {});
-  const tools = element("p", { class: "tools" }, summary, element("a", { href: reportLink(state) }, "report on these"));
+  const tools = element("p", { class: "tools" }, summary, reportLink(state));
   const node = element("div", { class: "list" }, element("h1", { class: "unseen" }, "Streams"), form.node, tools, content);
   const offset = PAGE * (Math.max(1, Number.parseInt(state.page, 10) || 1) - 1);
   let seen = false;
@@ -48,6 +48,7 @@ export function listView(query) {
     summary.textContent = answer.total === 0 ? "" : summarise(answer, state.group && `${count(body.total())} ${body.total() === 1 ? state.group : `${state.group}s`} of ${count(answer.summary.streams)} streams`);
     if (answer.summary.streams === 0) {
       rows.clear();
+      if (!state.group) body.querySelector("tbody").replaceChildren(); // it is shown again with the next stream
       const wanted = isFiltered(state) ? "nothing-found" : "instructions";
       if (content.firstElementChild?.classList.contains(wanted)) return;
       content.replaceChildren(isFiltered(state) ? nothingFound() : instructions());
@@ -81,14 +82,14 @@ function summarise({ summary, streams, total, offset }, groups) {
 }
 
 function pageLinks(state, offset, found) {
-  if (found <= PAGE) return [];
+  if (found <= PAGE && offset === 0) return [];
   const here = offset / PAGE + 1;
   const last = Math.ceil(found / PAGE);
   const link = (page, text, rel) => (page >= 1 && page <= last && page !== here
     ? element("a", { href: write({ ...state, page: page === 1 ? "" : String(page) }), rel }, text)
     : element("span", { class: "muted" }, text));
   return [
-    link(1, "« first"), link(here - 1, "‹ previous", "prev"),
+    link(1, "« first"), link(Math.min(here - 1, last), "‹ previous", "prev"),
     element("span", {}, `page ${count(here)} of ${count(last)}`),
     link(here + 1, "next ›", "next"), link(last, "last »"),
   ];
@@ -100,9 +101,10 @@ function nothingFound() {
 
 /** Touches only rows that changed, so that focus and scroll position stay. */
 export function synchronise(body, rows, streams, first, names) {
+  const today = new Date().toDateString(); // a row of yesterday has its date
   const wanted = streams.map((stream) => {
     const key = `${stream.trace_id}/${stream.span_id}`;
-    const state = JSON.stringify(stream);
+    const state = JSON.stringify([stream, today]);
     const known = rows.get(key) ?? { node: element("tr", { class: first ? "linked" : "linked arrived" }), state: "" };
     rows.set(key, known);
     if (known.state !== state) {

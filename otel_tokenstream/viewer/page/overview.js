@@ -17,7 +17,8 @@ export function overview(state, change) {
     element("option", { value: "" }, "Streams, or figures if there are many"),
     element("option", { value: DOTS }, "First token of each stream listed"),
     Object.entries(TRENDS).map(([name, { title }]) => element("option", { value: name }, title)));
-  choice.value = state.chart;
+  const chosen = state.chart === DOTS || Object.hasOwn(TRENDS, state.chart) ? state.chart : "";
+  choice.value = chosen;
   const node = panel("Over time", element("label", { class: "chart-choice" }, "show", choice), legend, chart);
   let last = null;
   let drawn = false;
@@ -26,7 +27,7 @@ export function overview(state, change) {
   async function show(streams, trend, found) {
     last = [streams, trend, found];
     const dots = streams.filter((stream) => stream.time_to_first_token_ms !== null);
-    const what = state.chart || (found > streams.length || state.group ? "first_token" : DOTS);
+    const what = chosen || (found > streams.length || state.group ? "first_token" : DOTS);
     node.hidden = found < 2 || (what === DOTS && dots.length < 2);
     if (node.hidden) return;
     const { traces, yaxis } = what === DOTS ? dotPicture(dots) : trendPicture(what, trend, localTime);

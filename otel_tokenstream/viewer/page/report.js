@@ -1,5 +1,6 @@
 // Figures over many streams, and one set against another: the same page as the command writes, with its words as controls.
 
+import { FILTERS } from "./address.js";
 import { get } from "./api.js";
 import { element } from "./elements.js";
 import { keepPlace } from "./place.js";
@@ -8,22 +9,30 @@ const BY = ["operation,model", "model", "service", "provider", "outcome", "error
 const RANGES = [["", "all time"], ["15m", "15 minutes"], ["1h", "1 hour"], ["6h", "6 hours"], ["1d", "1 day"], ["7d", "7 days"]];
 const STEPS = ["auto", "second", "10s", "minute", "10min", "hour", "day", "session"];
 const LOOK_MS = 400;
-/** The list's filters that have a word of the report. */
-const WORDS = { service: "service", model: "model", operation: "operation", provider: "provider", outcome: "outcome", error: "error", finish_reason: "finish_reason", conversation: "conversation" };
+/** The list's filters that are words of the report. */
+const WORDS = ["service", "model", "operation", "provider", "outcome", "error", "finish_reason", "conversation"];
+const TIMES = { last: "since", from: "from", to: "to" };
+const LONGEST_NAME = 256;
 
-/** The report on what a list shows, as far as the report has words for it. */
+/** The link to the report on the streams of a list. It names the filters that the report has no words for. */
 export function reportLink(state) {
   const query = new URLSearchParams();
-  const where = Object.entries(WORDS).filter(([name]) => state[name] && state[name] !== "in_progress").map(([name, word]) => `${word}=${state[name]}`);
-  if (where.length) query.set("where", where.join(","));
-  if (state.last) query.set("since", state.last);
-  for (const name of ["from", "to"]) if (state[name]) query.set(name, state[name]);
-  return query.size ? `#/report?${query}` : "#/report";
+  for (const name of WORDS) if (state[name] && isWord(name, state[name])) query.append("where", `${name}=${state[name]}`);
+  for (const [name, word] of Object.entries(TIMES)) if (state[name]) query.set(word, state[name]);
+  const lost = FILTERS.filter((name) => state[name] && !TIMES[name] && !isWord(name, state[name])).map((name) => (name === "q" ? "search" : name.replaceAll("_", " ")));
+  return element("a", { href: query.size ? `#/report?${query}` : "#/report" }, lost.length ? `report, without the filters: ${lost.join(", ")}` : "report on these");
+}
+
+/** A report has no streams in progress, knows names in full, of which the list has the beginning, and reads none with spaces around. */
+function isWord(name, value) {
+  const isCut = value.endsWith("…") && [...value].length >= LONGEST_NAME;
+  return WORDS.includes(name) && value !== "in_progress" && !isCut && value === value.trim();
 }
 
 export function reportView(query) {
   const words = new URLSearchParams(query);
   const [a = "", b = ""] = words.getAll("compare");
+  const conditions = words.has("where") ? words.getAll("where") : [""];
   const known = element("datalist", { id: "conditions" });
   const field = (name, title, value, hint) => element("label", {}, title,
     element("input", { name, value, placeholder: hint, list: "conditions", autocomplete: "off", spellcheck: "false" }));
@@ -43,7 +52,7 @@ export function reportView(query) {
   select("since", "time", RANGES, words.get("since") ?? ""),
   range,
   select("over", "step", STEPS, words.get("over") ?? STEPS[0]),
-  field("where", "only", words.get("where") ?? "", "outcome=completed"),
+  conditions.map((each, index) => field("where", index ? "and" : "only", each, "outcome=completed")),
   field("a", "compare", a, "model=one"),
   field("b", "with", b, "model=another"),
   element("button", { type: "submit" }, "Show"), known);
@@ -51,17 +60,19 @@ export function reportView(query) {
   const state = element("p", { class: "muted", role: "status" });
   const frame = element("iframe", { class: "report", title: "Report" });
   const node = element("div", { class: "list" }, element("p", { class: "back" }, element("a", { href: "#/" }, "← Streams")), element("h1", { class: "unseen" }, "Report"), form, state, frame);
-  const id = crypto.randomUUID();
+  const id = crypto.getRandomValues(new Uint32Array(4)).join("-"); // randomUUID is missing over http from another machine
   let asked = false;
   let looking = 0;
 
   function show(what) {
-    const values = Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, value.trim()]));
+    const given = [...new FormData(form)].map(([name, value]) => [name, value.trim()]);
+    const values = Object.fromEntries(given);
     const next = new URLSearchParams();
-    for (const name of ["by", "since", "from", "to", "over", "where"]) {
+    for (const name of ["by", "since", "from", "to", "over"]) {
       const value = what[name] ?? values[name] ?? words.get(name) ?? "";
       if (value && value !== BY[0] && value !== STEPS[0]) next.set(name, value);
     }
+    for (const [name, value] of given) if (name === "where" && value) next.append(name, value);
     if (values.a || values.b) for (const side of [values.a, values.b]) next.append("compare", side);
     keepPlace();
     const address = next.size ? `#/report?${next}` : "#/report";
@@ -108,8 +119,8 @@ export function reportView(query) {
     asked = true;
     start();
     const { choices } = await get("api/streams", { limit: "1" });
-    const conditions = [["model", "models"], ["service", "services"], ["outcome", "outcomes"], ["operation", "operations"], ["error", "errors"], ["finish_reason", "finish_reasons"]];
-    known.replaceChildren(...conditions.flatMap(([word, kind]) => choices[kind].map((name) => element("option", { value: `${word}=${name}` }))));
+    const offered = [["model", "models"], ["service", "services"], ["outcome", "outcomes"], ["operation", "operations"], ["error", "errors"], ["finish_reason", "finish_reasons"]];
+    known.replaceChildren(...offered.flatMap(([word, kind]) => choices[kind].map((name) => element("option", { value: `${word}=${name}` }))));
   }
 
   return { node, update, close: () => clearInterval(looking) };

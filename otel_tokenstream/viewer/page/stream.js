@@ -23,6 +23,7 @@ export function streamView(trace, span, list) {
   const head = element("div", {});
   const figures = element("div", {}); // apart from the head, whose links keep the focus while the clock goes on
   const rest = element("div", {});
+  const openSpans = new Map();
   const drawing = panel("Tokens over time",
     choice("Growth in", options, "unit", [["chars", "characters"], ["chunks", "chunks"]], () => show()),
     choice("Gaps", options, "gaps", [["log", "log"], ["linear", "linear"]], () => show()),
@@ -46,12 +47,16 @@ export function streamView(trace, span, list) {
     detail = found;
     if (!isNew) return;
     document.title = `${nameOf(detail)} · otel-tokenstream`;
+    const refocus = focusIn(node);
+    const places = scrolledIn(rest);
     head.replaceChildren(...header(detail, nameOf(detail), list));
-    const open = new Set([...rest.querySelectorAll("details[open]")].map((details) => details.id));
+    const open = new Set(foldedIn(rest).filter(([details]) => details.open).map(([, name]) => name));
     rest.replaceChildren(...[
-      fieldsPanel(detail), conversationPanel(detail), contentPanel(detail), waterfall(detail), attributesPanel(detail), eventsPanel(detail), recordsPanel(detail),
+      fieldsPanel(detail), conversationPanel(detail), contentPanel(detail), waterfall(detail, openSpans), attributesPanel(detail), eventsPanel(detail), recordsPanel(detail),
     ].filter(Boolean));
-    for (const details of rest.querySelectorAll("details")) details.open ||= open.has(details.id);
+    for (const [details, name] of foldedIn(rest)) details.open ||= open.has(name);
+    for (const region of regionsIn(rest)) if (places.has(region.ariaLabel)) region.scrollTo(...places.get(region.ariaLabel));
+    refocus();
     if (!drawing.isConnected) node.append(drawing, nothing, player.node, rest);
     player.load(detail);
     await tools.update();
@@ -101,6 +106,36 @@ export function streamView(trace, span, list) {
       release(chart);
     },
   };
+}
+
+/** The folded parts, each with the name by which it is found again; those of a conversation have no id. */
+function foldedIn(rest) {
+  return [...rest.querySelectorAll("details")].map((details, index) => [details, details.id || index]);
+}
+
+function regionsIn(rest) {
+  return [...rest.querySelectorAll("[role=region][aria-label]")];
+}
+
+/** How far the parts that scroll by themselves are scrolled, by their names. */
+function scrolledIn(rest) {
+  return new Map(regionsIn(rest).filter((region) => region.scrollTop || region.scrollLeft).map((region) => [region.ariaLabel, [region.scrollLeft, region.scrollTop]]));
+}
+
+/** Returns what gives the same link, span, folded or scrolling part the focus once they are made anew. */
+function focusIn(node) {
+  const focused = node.contains(document.activeElement) ? document.activeElement : null;
+  const selector = focused && selectorOf(focused);
+  return () => {
+    if (selector && !focused.isConnected) node.querySelector(selector)?.focus({ preventScroll: true });
+  };
+}
+
+function selectorOf(control) {
+  if (control.dataset.key) return `[data-key="${control.dataset.key}"]`;
+  if (control.matches("[role=region]")) return `[aria-label="${CSS.escape(control.ariaLabel)}"]`;
+  if (control.matches("a[href]")) return `a[href="${CSS.escape(control.getAttribute("href"))}"]`;
+  return control.matches("details[id] > summary") ? `#${control.parentElement.id} > summary` : null;
 }
 
 function nameOf({ stream }) {

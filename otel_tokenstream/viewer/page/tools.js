@@ -1,20 +1,18 @@
 // What one does with a stream: copy, download, go to its neighbours in the list, put it beside another.
 
 import { get } from "./api.js";
-import { streamLink } from "./address.js";
+import { FILTERS, streamLink } from "./address.js";
+import { copy } from "./copy.js";
 import { element } from "./elements.js";
 import { count } from "./format.js";
 
 const MARK = "otel-tokenstream.marked";
-const LISTED = ["q", "service", "model", "operation", "provider", "outcome", "error", "finish_reason", "conversation", "stalled", "first_token_over", "duration_over", "last", "from", "to", "sort"];
+const LISTED = [...FILTERS, "sort"];
 
 /** `list` is the part of the address that tells from which list the stream was opened. */
 export function streamTools(trace, span, list, detail) {
   const told = element("span", { role: "status", class: "muted" });
-  const copy = (title, text) => element("button", { type: "button", onclick: async () => {
-    const content = text();
-    await navigator.clipboard.writeText(content).then(() => (told.textContent = `${title} copied`), () => (told.textContent = "the browser lets nobody copy here"));
-  } }, title);
+  const copied = (title, text) => element("button", { type: "button", onclick: () => copy(text(), told, `${title} copied`) }, title);
   const beside = element("a", { hidden: true }, "beside the marked stream");
   const mark = element("button", { type: "button", onclick: () => {
     sessionStorage.setItem(MARK, `${trace}/${span}`);
@@ -29,11 +27,12 @@ export function streamTools(trace, span, list, detail) {
   showMark();
   const near = element("nav", { class: "near", "aria-label": "Neighbours in the list" });
   const links = {};
+  let drawn = "";
   const node = element("div", { class: "stream-tools" },
-    copy("Trace id", () => trace),
-    copy("Span id", () => span),
-    copy("Link", () => location.href.split("?")[0]),
-    copy("Span as JSON", () => JSON.stringify(asJson(detail()), null, 1)),
+    copied("Trace id", () => trace),
+    copied("Span id", () => span),
+    copied("Link", () => `${location.origin}${location.pathname}#/${trace}/${span}`),
+    copied("Span as JSON", () => JSON.stringify(asJson(detail()), null, 1)),
     element("a", { href: `api/streams/${trace}/${span}/recording`, download: `stream-${span}.json` }, "Recording"),
     mark, beside, told, near);
 
@@ -42,6 +41,8 @@ export function streamTools(trace, span, list, detail) {
     const parameters = new URLSearchParams(list);
     const asked = Object.fromEntries(LISTED.filter((name) => parameters.get(name)).map((name) => [name, parameters.get(name)]));
     const answer = await get(`api/streams/${trace}/${span}/neighbours`, asked);
+    if (JSON.stringify(answer) === drawn) return; // the links keep the focus
+    drawn = JSON.stringify(answer);
     for (const name of ["previous", "next"]) links[name] = answer[name] && streamLink(answer[name], `#/?${list}`);
     const link = (name, text, keys) => (links[name]
       ? element("a", { href: links[name], rel: name === "previous" ? "prev" : "next", "aria-keyshortcuts": keys }, text)

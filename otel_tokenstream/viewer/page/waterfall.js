@@ -7,13 +7,14 @@ import { linearTicks } from "./scale.js";
 
 const DEEPEST = 12;
 
-export function waterfall(detail) {
+/** `opened` keeps the contents of opened spans by their ids: the waterfall is made anew while a stream runs. */
+export function waterfall(detail, opened) {
   const spans = detail.trace;
   if (spans.length === 0) return null;
   const earliest = spans.map((span) => BigInt(span.start)).reduce((a, b) => (a < b ? a : b)).toString();
   const latest = spans.map((span) => BigInt(span.end)).reduce((a, b) => (a > b ? a : b)).toString();
   const whole = Math.max(between(earliest, latest), 0.001);
-  const rows = inOrder(spans).map(({ span, depth }) => row(span, depth, earliest, whole, detail));
+  const rows = inOrder(spans).map(({ span, depth }) => row(span, depth, earliest, whole, detail, opened));
   const title = spans.length === 1 ? "this span alone" : `${spans.length} spans, ${duration(whole)}`;
   return panel("Trace",
     element("p", { class: "muted" }, title, " · the thin mark is the first token · a span opens with a click"),
@@ -50,7 +51,7 @@ function inOrder(spans) {
   return ordered;
 }
 
-function row(span, depth, earliest, whole, detail) {
+function row(span, depth, earliest, whole, detail, opened) {
   const start = (100 * between(earliest, span.start)) / whole;
   const time = between(span.start, span.end);
   const width = (100 * time) / whole;
@@ -61,14 +62,19 @@ function row(span, depth, earliest, whole, detail) {
     ? element("a", { href: `#/${detail.stream.trace_id}/${span.span_id}` }, span.name)
     : element("span", {}, span.name);
   const first = span.first_token_ms === null ? null : start + (100 * span.first_token_ms) / whole;
-  const inside = element("div", { class: "inside" });
-  const open = element("button", { type: "button", class: "toggle", "aria-expanded": "false", "aria-label": `Open ${span.name}`, onclick: () => toggle() }, "▸");
-  const toggle = async () => {
-    const opens = open.getAttribute("aria-expanded") === "false";
-    open.setAttribute("aria-expanded", String(opens));
-    open.textContent = opens ? "▾" : "▸";
-    inside.replaceChildren(...(opens ? spanDetails(await get(`api/spans/${detail.stream.trace_id}/${span.span_id}`)) : []));
+  const inside = opened.get(span.span_id) ?? element("div", { class: "inside" });
+  const open = element("button", { type: "button", class: "toggle", "data-key": span.span_id, "aria-label": `Open ${span.name}`, onclick: () => toggle() });
+  const showState = () => {
+    open.setAttribute("aria-expanded", String(opened.has(span.span_id)));
+    open.textContent = opened.has(span.span_id) ? "▾" : "▸";
   };
+  const toggle = async () => {
+    if (!opened.delete(span.span_id)) opened.set(span.span_id, inside);
+    showState();
+    const details = opened.has(span.span_id) ? spanDetails(await get(`api/spans/${detail.stream.trace_id}/${span.span_id}`)) : [];
+    inside.replaceChildren(...(opened.has(span.span_id) ? details : [])); // it may have been closed meanwhile
+  };
+  showState();
   return element("li", { class: here ? "here" : null, "aria-current": here ? "true" : null },
     element("div", { class: "span-row", onclick: (event) => event.target.closest("a, button") || toggle() },
       open,
@@ -76,10 +82,15 @@ function row(span, depth, earliest, whole, detail) {
         element("span", { class: "muted" }, kind === "internal" || kind === "unspecified" ? "" : ` ${kind}`),
         span.error_type && element("span", { class: "error-type", title: span.error_type }, String(span.error_type).split(".").at(-1))),
       element("span", { class: "track", "aria-hidden": "true" },
-        element("span", { class: `extent ${kind}${state}`, style: { left: `${start}%`, width: `max(2px, ${width}%)` } }),
-        first !== null && element("span", { class: "first-token", style: { left: `${first}%` } })),
+        element("span", { class: `extent ${kind}${state}`, style: { left: within(start), width: `max(2px, ${width}%)` } }),
+        first !== null && element("span", { class: "first-token", style: { left: within(first) } })),
       element("span", { class: "number" }, duration(time))),
     inside);
+}
+
+/** A clock that was set back puts a time beyond the end of the trace. */
+function within(percent) {
+  return `min(${percent}%, 100% - 2px)`;
 }
 
 function spanDetails(span) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -180,6 +181,13 @@ def error_word(*said: object) -> str:
 def get(thing: Any, name: str) -> Any:
     """Read a field of an object or a dictionary, None where it has none."""
     return thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)
+
+
+def as_text(arguments: object) -> str:
+    """Return a tool's arguments as they are written, which some servers send as an object."""
+    if isinstance(arguments, str):
+        return arguments
+    return "" if arguments is None else json.dumps(arguments, default=str)
 
 
 def count(thing: Any, name: str) -> int | None:

@@ -95,6 +95,33 @@ async def test_cached_tokens_are_priced_as_such(
     assert point.value == pytest.approx(COST)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("ask", "model", "given"),
+    [
+        (litellm.responses, "openai/gpt-4o", {"input": "Tides?"}),
+        (litellm.aresponses, "openai/gpt-4o", {"input": "Tides?"}),
+        (litellm.responses, "anthropic/claude-sonnet-4-5", {"input": "Tides?"}),
+        (litellm.anthropic_messages, "anthropic/claude-sonnet-4-5", {"messages": QUESTION, "max_tokens": 9}),
+    ],
+    ids=["responses", "aresponses", "responses over chat", "messages"],
+)
+async def test_an_answer_of_any_api_has_its_cost(
+    provider: ScriptedProvider, asking: Capture, ask: Any, model: str, given: dict[str, Any], stream: bool
+) -> None:
+    """A plain one's is what litellm puts beside it."""
+    served = model.partition("/")[2]
+    asked = {**given, **at(provider, {served: COUNTED})}
+    if model.startswith("anthropic/"):
+        asked["api_base"] = provider.address
+    await drained(ask, model=model, stream=stream, **asked)
+
+    prices = litellm.model_cost[served]
+    expected = 600 * prices["input_cost_per_token"] + 400 * prices["cache_read_input_token_cost"]
+    expected += 500 * prices["output_cost_per_token"]
+    assert only(asking).attributes[signals.COST_USD] == pytest.approx(expected)
+
+
 TOKEN_PRICES = ("input_cost_per_token", "output_cost_per_token")
 OWN_PRICE = {"input_cost_per_token": 0.001, "output_cost_per_token": 0.002}
 

@@ -327,6 +327,10 @@ class ModelCall:
         at_end, self.at_end = self.at_end, None  # contexts outlive a call, and what it knows may hold a connection open
         if at_end is not None:
             at_end(self)
+        for name in ("response_id", "response_model"):  # some servers count where others name
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                setattr(self, name, str(value))
 
     def _true_outcome(self, outcome: str) -> str:
         """Tell a caller that left after the last content from one that left early."""

@@ -99,8 +99,8 @@ def _parts_of(said: object, role: str) -> list[Part]:
     if role in ("tool", "function") and _get(said, "parts") is None:
         return [_tool_response(_get(said, "tool_call_id") or _get(said, "name"), content)]
     found: list[Part] = []
-    reasoning = _get(said, "reasoning_content")
-    if reasoning:
+    reasoning = _get(said, "reasoning_content") or _get(said, "reasoning")
+    if isinstance(reasoning, str) and reasoning:
         found.append({"type": "reasoning", "content": reasoning})
     found += parts(content)
     refusal, audio = _get(said, "refusal"), _get(said, "audio")

@@ -219,7 +219,7 @@ class _Reader:
         elif event.type == "start":
             call.response_id, call.response_model = event.id, event.model
         elif event.type == "end":
-            if event.finish_reason is not None:
+            if event.finish_reason:
                 call.finish_reasons[0] = str(event.finish_reason)
             usage = _usage(call, event.usage)
             call.usage = call.usage.followed_by(usage) if call.usage is not None else usage

@@ -128,7 +128,7 @@ def _read_head(call: ModelCall, message: Any) -> None:
 
 def _read_reason(call: ModelCall, holder: Any) -> None:
     reason = get(holder, "stop_reason")
-    if reason is not None:
+    if reason:
         call.finish_reasons[0] = str(reason)
 
 

@@ -95,7 +95,7 @@ def _read_block(call: ModelCall, read_started: int, arrived: int, index: int, bl
 
 
 def _read_reason(call: ModelCall, reason: object) -> None:
-    if reason is not None:
+    if reason:
         call.finish_reasons[0] = str(reason)
 
 

@@ -11,7 +11,7 @@ from otel_tokenstream.patches import openai_shape
 from otel_tokenstream.patches.content_kinds import kind_of
 from otel_tokenstream.patches.litellm.apis.endpoint import Endpoint
 from otel_tokenstream.patches.litellm.routes import without_route
-from otel_tokenstream.patches.openai_shape import get
+from otel_tokenstream.patches.openai_shape import as_text, get
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,7 +122,7 @@ def read_answer(call: ModelCall, answer: Any) -> None:
     read_head(call, answer)
     for choice in getattr(answer, "choices", None) or ():
         reason = getattr(choice, "finish_reason", None)
-        if reason is not None:
+        if reason:
             call.finish_reasons[getattr(choice, "index", 0) or 0] = str(reason)
         said = getattr(choice, "message", None)
         call.answered(getattr(choice, "text", None) if said is None else said, getattr(choice, "index", 0) or 0)
@@ -134,8 +134,10 @@ def names_its_model(call: ModelCall) -> bool:
     return not providers.isdisjoint((*_NAME_THEIR_MODEL, *compatible))
 
 
-def served(call: ModelCall, model: str | None) -> str | None:
+def served(call: ModelCall, model: object) -> str | None:
     """Return an answer's model without what litellm puts before it: its name for the provider, and a route."""
+    if not isinstance(model, str):
+        return None
     provider = _provider(call)
     if not model or model == call.request.model:
         return model
@@ -173,20 +175,30 @@ def _read_any(call: ModelCall, read_started: int, arrived: int, chunk: Any) -> N
 
 def _pieces(delta: Any) -> Iterator[tuple[str, str]]:
     """Yield (kind, what was generated) of everything a delta brings beside tool calls."""
-    reasoning = getattr(delta, "reasoning_content", None)
-    if reasoning:
-        yield REASONING, reasoning
+    thought = reasoning(delta)
+    if thought:
+        yield REASONING, thought
     text = getattr(delta, "content", None)
     if isinstance(text, str) and text:
         yield TEXT, text
     elif isinstance(text, list):
         yield from _written(text)
     refusal = getattr(delta, "refusal", None)
-    if refusal:
+    if isinstance(refusal, str) and refusal:
         yield REFUSAL, refusal
     audio = getattr(delta, "audio", None)
     if audio:
-        yield AUDIO, openai_shape.get(audio, "transcript") or ""
+        transcript = get(audio, "transcript")
+        yield AUDIO, transcript if isinstance(transcript, str) else ""
+
+
+def reasoning(delta: Any) -> str:
+    """Return what was thought: servers have one of two names for it, or both."""
+    for name in ("reasoning_content", "reasoning"):
+        text = getattr(delta, name, None)
+        if isinstance(text, str) and text:
+            return text
+    return ""
 
 
 def _written(blocks: list[Any]) -> Iterator[tuple[str, str]]:
@@ -218,18 +230,19 @@ def _tool_calls(delta: Any) -> list[ToolCallPiece]:
     pieces: list[ToolCallPiece] = []
     for each in getattr(delta, "tool_calls", None) or ():
         called = getattr(each, "function", None) or getattr(each, "custom", None)
-        written = getattr(called, "arguments", None) or getattr(called, "input", None) or ""
-        pieces.append((getattr(each, "index", None), getattr(each, "id", None), getattr(called, "name", None), written))
+        written = getattr(called, "arguments", None) or getattr(called, "input", None)
+        about = getattr(each, "id", None), getattr(called, "name", None)
+        pieces.append((getattr(each, "index", None), *about, as_text(written)))
     function = getattr(delta, "function_call", None)
     if function:
-        name, written = getattr(function, "name", None), getattr(function, "arguments", None) or ""
-        pieces.append((_LEGACY, None, name, written))
+        written = getattr(function, "arguments", None)
+        pieces.append((_LEGACY, None, getattr(function, "name", None), as_text(written)))
     return pieces
 
 
 def note_reason(call: ModelCall, choice: int, reason: object) -> None:
-    """Take a finish reason; a plain ``stop`` after another one says less."""
-    if reason is not None and (choice not in call.finish_reasons or str(reason) != "stop"):
+    """Take a finish reason, which some servers leave empty until the end; a ``stop`` after another one says less."""
+    if reason and (choice not in call.finish_reasons or str(reason) != "stop"):
         call.finish_reasons[choice] = str(reason)
 
 

@@ -24,9 +24,9 @@ def _reader(call: ModelCall) -> Reader:
         chat.read_usage(call, chunk)
         for choice in getattr(chunk, "choices", None) or ():
             index = getattr(choice, "index", 0) or 0
-            reasoning = getattr(choice, "reasoning_content", None)
-            if reasoning:
-                call.generated(read_started, arrived, REASONING, reasoning, index)
+            thought = chat.reasoning(choice)
+            if thought:
+                call.generated(read_started, arrived, REASONING, thought, index)
                 read_started = 0
             text = getattr(choice, "text", None)
             if text and index == 0:
@@ -36,7 +36,7 @@ def _reader(call: ModelCall) -> Reader:
                 call.generated(read_started, arrived, TEXT, text, index)
                 read_started = 0
             reason = getattr(choice, "finish_reason", None)
-            if reason is not None:
+            if reason:
                 chat.note_reason(call, index, reason)
                 note(call)
         if read_started:

@@ -56,6 +56,8 @@ _PARTS = {"response.content_part.done": "message", "response.reasoning_summary_p
 _ENDS = {"response.completed": "completed", "response.incomplete": "incomplete", "response.failed": "failed"}
 # The convention's words where the API says it otherwise.
 _REASONS = {"max_output_tokens": "length"}
+# Of an answer that is made in the background, and asked for later.
+_UNFINISHED = ("queued", "in_progress")
 
 
 def _reader(call: ModelCall) -> Reader:
@@ -239,7 +241,9 @@ def _read_status(call: ModelCall, answer: Any, status: str, items: Items) -> Non
     elif status == "incomplete":
         reason = get(get(answer, "incomplete_details"), "reason") or "incomplete"
         call.finish_reasons[0] = _REASONS.get(reason, reason)
-    else:
+    elif status == "cancelled":
+        call.finish_reasons[0] = status
+    elif status not in _UNFINISHED:
         called = any(item.is_for_the_program for item in items.all)
         call.finish_reasons[0] = "tool_calls" if called else "stop"
     reported = _usage(get(answer, "usage"))

@@ -25,29 +25,32 @@ def price_of(stream: Any) -> Price:
     logged, chunks = _logging_of(stream), getattr(stream, "chunks", None) or ()
     known = getattr(stream, "_hidden_params", None) or {}
     is_plain = not (hasattr(type(stream), "__next__") or hasattr(type(stream), "__anext__"))
-    if is_plain and known.get("response_cost") is not None:
-        return _of_a_priced_answer
+    told = known.get("response_cost")
+    if is_plain and isinstance(told, (int, float)):
+        return partial(_of_a_priced_answer, float(told))
     if logged is None or not (chunks or _has_own_prices(logged)):
         return _by_table
     # Of a stream that still runs litellm says there that it costs 0.
     hidden = {name: copy(value) for name, value in known.items() if name != "response_cost"}
-    told = getattr(stream, "_propagate_usage_cost_to_hidden_params", None)
-    if told is not None:
-        told = partial(told, custom_llm_provider=stream.custom_llm_provider)
-    return partial(_by_litellm, logged, list(chunks), hidden, told)
+    tell = getattr(stream, "_propagate_usage_cost_to_hidden_params", None)
+    if tell is not None:
+        tell = partial(tell, custom_llm_provider=stream.custom_llm_provider)
+    return partial(_by_litellm, logged, list(chunks), hidden, tell)
 
 
 def _by_litellm(
-    logged: Any, chunks: list[Any], hidden: dict[str, Any], told: Callable[..., object] | None, call: ModelCall
+    logged: Any, chunks: list[Any], hidden: dict[str, Any], tell: Callable[..., object] | None, call: ModelCall
 ) -> float | None:
-    cost, own = _as_logged(logged, chunks, hidden, told, call), _has_own_prices(logged)
+    cost, own = _as_logged(logged, chunks, hidden, tell, call), _has_own_prices(logged)
     if own:
         return cost
     return cost or _by_table(call)
 
 
-def _of_a_priced_answer(call: ModelCall) -> float | None:
-    """Return 0 for what litellm itself priced at 0, unless it knows the model and not what its tokens cost."""
+def _of_a_priced_answer(told: float, call: ModelCall) -> float | None:
+    """Return what litellm says; where that is 0, and it knows the model and not what its tokens cost, None."""
+    if told > 0:
+        return told
     entry = _entry(call)
     return 0.0 if entry is None or _prices(entry) is not None else None
 
@@ -70,7 +73,7 @@ def _has_own_prices(logged: Any) -> bool:
 
 @guarded
 def _as_logged(
-    logged: Any, chunks: list[Any], hidden: dict[str, Any], told: Callable[..., object] | None, call: ModelCall
+    logged: Any, chunks: list[Any], hidden: dict[str, Any], tell: Callable[..., object] | None, call: ModelCall
 ) -> float | None:
     """Have the whole answer priced as litellm does when it has put it together, with all that is special about it."""
     litellm, counts = sys.modules["litellm"], _together(chunks, call.usage)
@@ -80,8 +83,8 @@ def _as_logged(
     answer = litellm.ModelResponse(model=call.response_model or (chunks[-1].model if chunks else call.request.model))
     answer.usage = litellm.Usage(**counts)
     answer._hidden_params = hidden  # noqa: SLF001  # where litellm looks
-    if told is not None:
-        told(answer)
+    if tell is not None:
+        tell(answer)
     tier = next((tier for chunk in reversed(chunks) if (tier := getattr(chunk, "service_tier", None))), None)
     if tier is not None:
         answer.service_tier = tier

@@ -7,27 +7,26 @@ responses, clients of other clouds. Retries are inside it, so they are part of o
 from __future__ import annotations
 
 import json
-import weakref
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream.core.call.dropping import watch
-from otel_tokenstream.core.call.model_call import COMPLETED
+from otel_tokenstream.core.call.model_call import COMPLETED, now
 from otel_tokenstream.core.call.nesting import CallScope, call_being_read
-from otel_tokenstream.core.call.stream_proxy import is_proxy, outcome_of_closing
+from otel_tokenstream.core.call.stream_proxy import is_proxy
 from otel_tokenstream.core.runtime.guard import guarded
-from otel_tokenstream.patches import sdk_facts
+from otel_tokenstream.patches import raw_responses, sdk_facts
 from otel_tokenstream.patches.http_apis import parsed, request_to
 from otel_tokenstream.patches.lifecycle import begin, hand_over, is_iterator
-from otel_tokenstream.patches.raw_responses import is_raw, when_parsed
+from otel_tokenstream.patches.raw_responses import at_last_byte, is_raw, when_closed, when_parsed
 from otel_tokenstream.patches.seams import PublicEntry
 from otel_tokenstream.patches.table import Patch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from otel_tokenstream.core.call.model_call import ModelCall
@@ -54,6 +53,7 @@ def patches(telemetry: Telemetry, sdk: Sdk) -> Iterator[Patch]:
         wrapped = partial(wrap, telemetry, sdk)
         yield Patch(f"{sdk.package}._base_client", f"{client}.request", wrapped, after=sdk.package, entries=(entry,))
     yield from sdk_facts.patches(sdk.package)
+    yield from raw_responses.patches(sdk.package)
 
 
 def _requesting(telemetry: Telemetry, sdk: Sdk, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,7 +70,7 @@ def _requesting(telemetry: Telemetry, sdk: Sdk, original: Callable[..., Any]) ->
                 if above is not None:
                     sdk_facts.tell_above(above, result)
                 return result
-            with CallScope(call), sdk_facts.Requests(call, above=False):
+            with _reading_refused(api, call), CallScope(call), sdk_facts.Requests(call, above=False):
                 result = original(self, cast_to, options, *args, **kwargs)
             return _handed_over(api, call, result)
 
@@ -91,7 +91,7 @@ def _arequesting(telemetry: Telemetry, sdk: Sdk, original: Callable[..., Any]) -
                 if above is not None:
                     sdk_facts.tell_above(above, result)
                 return result
-            with CallScope(call), sdk_facts.Requests(call, above=False):
+            with _reading_refused(api, call), CallScope(call), sdk_facts.Requests(call, above=False):
                 result = await original(self, cast_to, options, *args, **kwargs)
             return _handed_over(api, call, result)
 
@@ -132,6 +132,18 @@ def _handed_over(api: Endpoint, call: ModelCall, result: Any) -> Any:
     return result
 
 
+@contextmanager
+def _reading_refused(api: Endpoint, call: ModelCall) -> Iterator[None]:
+    """Read the answer that an error holds: ``parse`` refuses one that was cut, which was made and paid for."""
+    try:
+        yield
+    except Exception as error:
+        answer = getattr(error, "completion", None)
+        if answer is not None:
+            guarded(api.read_answer)(call, answer)
+        raise
+
+
 def _read_body(api: Endpoint, call: ModelCall, response: Any) -> None:
     """Read a raw answer, where its body is there already."""
     if response.is_stream_consumed:
@@ -140,30 +152,44 @@ def _read_body(api: Endpoint, call: ModelCall, response: Any) -> None:
 
 def _hand_over_when_parsed(api: Endpoint, call: ModelCall, response: Any) -> None:
     """Let a raw response give its stream inside a proxy, and end the call where it is left without."""
-    kept, held = type(response), weakref.ref(response)
-    given: list[Any] = []
     call.read_started = 0
+    read_at: list[int] = []
+    unparsed = _Unparsed(api, call, read_at)
+    when_parsed(response, unparsed.parsed)
+    when_closed(response, unparsed.closed)
+    at_last_byte(response.http_response, lambda: read_at.append(now()))
+    completed = partial(_completed, call, read_at)
+    watch(unparsed, None, call, lambda _: completed(), completed)
 
-    def handed(stream: Any) -> Any:
-        if not is_iterator(stream):
-            return stream
-        if not given:
-            if call.drop is not None:  # the response may go before its stream does
-                call.drop.cancel()
-            given.append(hand_over(call, stream, api.reader, None, streamed=True))
-        return given[0]
 
-    def close(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return kept.close(held(), *args, **kwargs)
-        finally:
-            if not call.ended:
-                call.end(outcome_of_closing())
+def _completed(call: ModelCall, read_at: Sequence[int]) -> None:
+    """End the call where all bytes were read, at the time of the last one."""
+    if read_at:
+        call.end(COMPLETED, None, read_at[0])
 
-    when_parsed(response, handed)
-    if hasattr(kept, "close"):
-        response.close = close
-    watch(response, response, call, None, None)
+
+class _Unparsed:
+    """The stream of a raw response until it is parsed; held by the response and its copies, it is dropped with them."""
+
+    def __init__(self, api: Endpoint, call: ModelCall, read_at: Sequence[int]) -> None:
+        self._api = api
+        self._call = call
+        self._read_at = read_at
+        self._given: Any = None
+
+    def parsed(self, result: Any) -> Any:
+        if not is_iterator(result):
+            return result
+        if self._given is None:
+            if self._call.drop is not None:  # the response may go before its stream does
+                self._call.drop.cancel()
+            self._given = hand_over(self._call, result, self._api.reader, None, streamed=True)
+        return self._given
+
+    def closed(self, outcome: str) -> None:
+        if self._given is None:
+            _completed(self._call, self._read_at)
+        self._call.end(outcome)
 
 
 def closing(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -51,11 +51,12 @@ class Drop(weakref.ref[Any]):
     _note = calling(dropped.append, zip(results(_dropping.popleft), results(time.perf_counter_ns), strict=False))
 
     def end_call(self, at: int) -> None:
-        """End the call, which a drop was noted for."""
-        if self.call is not None:
+        """End the call, which a drop was noted for, unless ``close`` ends it."""
+        call = self.call
+        if call is not None:
             if self.close is not None:
                 guarded(self.close)()
-            self.call.end("abandoned", None, at)
+            call.end("abandoned", None, at)
 
     def cancel(self) -> None:
         """Watch no more: the call has ended."""

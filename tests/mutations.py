@@ -66,7 +66,7 @@ PLACES = {
         "pass_through_request _handed_over _read_answer",
         r"hand_over|\.ended|finalize",
     ),
-    "patches/litellm/hooks/user_callbacks.py": ("run arun _awaited _set_apart", r"apart\("),
+    "patches/litellm/hooks/user_callbacks.py": ("run arun hook pick set_strategy _awaited _set_apart", r"apart\("),
     "patches/litellm/hooks/thread_context.py": ("within run_async_function", r"carry\(|attach\("),
     "patches/dspy/lm15.py": ("", r"hand_over"),
 }
@@ -76,7 +76,9 @@ PATCHED = {
     "patches/litellm/hooks/router.py": "_CLASSES _ENDPOINTS patches",
     "patches/litellm/hooks/thread_context.py": "_MODULES",
     "patches/litellm/hooks/passthrough_proxy.py": "patches",
-    "patches/litellm/hooks/user_callbacks.py": "_LOGGING patches",
+    "patches/litellm/hooks/user_callbacks.py": (
+        "_LOGGING _CACHE _ROUTERS _CHECKS _HOST _AROUND_REQUEST _STRATEGY_SETTERS _STRATEGY _SHADOWS patches"
+    ),
     "patches/litellm/hooks/litellm_otel.py": "patches",
     "patches/dspy/__init__.py": "table",
     "patches/dspy/lm15.py": "patches",

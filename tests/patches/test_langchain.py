@@ -8,14 +8,18 @@ import gc
 import itertools
 import time
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import cloudpickle
+import openai
 import pytest
 from langchain_anthropic import ChatAnthropic
+from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.language_models import BaseChatModel, GenericFakeChatModel
+from langchain_core.language_models import LLM, BaseChatModel, GenericFakeChatModel, SimpleChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.output_parsers import StrOutputParser
+from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda, RunnableParallel
 from langchain_core.tracers._streaming import _StreamingCallbackHandler
@@ -48,6 +52,12 @@ def chat(provider: ScriptedProvider, script: Script = ANSWER, name: str = "test"
     # Models with the same time-out share a client, and that belongs to one event loop.
     about["timeout"] = 30 + next(_numbers)
     return ChatOpenAI(model=name, **{**about, **more})
+
+
+def completions(provider: ScriptedProvider, **more: Any) -> OpenAI:
+    provider.scripts["test"] = ANSWER
+    about = {"timeout": 30 + next(_numbers), **more}
+    return OpenAI(model="test", base_url=provider.base_url, api_key="none", max_retries=0, **about)
 
 
 @pytest.fixture
@@ -168,8 +178,7 @@ def test_each_input_of_a_batch_is_a_generation(model: ChatOpenAI, tokenstream: C
 
 
 def test_a_completion_model_streams_and_answers(provider: ScriptedProvider, tokenstream: Capture) -> None:
-    provider.scripts["test"] = ANSWER
-    model = OpenAI(model="test", base_url=provider.base_url, api_key="none", max_retries=0)
+    model = completions(provider)
 
     list(model.stream("Why?"))
     model.invoke("Why?")
@@ -303,6 +312,36 @@ class Relaying(BaseChatModel):
             yield from self.inner._stream([HumanMessage(message.content or "and?")])
 
 
+class OwnCompletions(LLM):
+    """A completion model of a program's own, of its shortest form."""
+
+    ask: Any
+
+    @property
+    def _llm_type(self) -> str:
+        return "own"
+
+    def _call(self, prompt: str, *_: Any, **__: Any) -> str:
+        return str(self.ask(prompt))
+
+
+class OwnChat(SimpleChatModel):
+    """The same as a chat model."""
+
+    ask: Any
+
+    @property
+    def _llm_type(self) -> str:
+        return "own"
+
+    def _call(self, messages: Any, *_: Any, **__: Any) -> str:
+        return str(self.ask(messages))
+
+
+def _said(answer: Any) -> str:
+    return str(answer.choices[0].message.content)
+
+
 class Prefixed(ChatOpenAI):
     """A model whose stream is its parent's, and more."""
 
@@ -381,8 +420,6 @@ def test_reasoning_of_anthropics_models_comes_before_the_answer(
 
 
 def test_a_kept_answer_is_marked_and_counts_no_tokens(provider: ScriptedProvider, tokenstream: Capture) -> None:
-    from langchain_core.caches import InMemoryCache
-
     model = chat(provider, cache=InMemoryCache())
 
     model.invoke("Why?")
@@ -392,6 +429,76 @@ def test_a_kept_answer_is_marked_and_counts_no_tokens(provider: ScriptedProvider
     assert signals.CACHE_HIT not in asked.attributes
     assert kept.attributes[signals.CACHE_HIT]
     assert signals.USAGE_OUTPUT_TOKENS not in kept.attributes
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+def test_a_kept_answer_of_a_completion_model_is_marked(
+    provider: ScriptedProvider, tokenstream: Capture, way: str
+) -> None:
+    model = completions(provider, cache=InMemoryCache())
+
+    with tokenstream.tracer_provider.get_tracer("program").start_as_current_span("mine") as mine:
+        for _ in range(2):
+            _asked(model, way)
+
+    asked, kept = tokenstream.generations
+    assert signals.CACHE_HIT not in asked.attributes
+    assert asked.attributes[signals.USAGE_OUTPUT_TOKENS] == len(PIECES)
+    assert kept.attributes[signals.CACHE_HIT]
+    assert signals.USAGE_OUTPUT_TOKENS not in kept.attributes
+    assert '"content":"abc"' in kept.attributes[signals.OUTPUT_MESSAGES]
+    assert {each.span.parent.span_id for each in tokenstream.generations} == {mine.get_span_context().span_id}
+
+
+def test_a_batch_of_which_some_answers_are_kept_is_one_generation(
+    provider: ScriptedProvider, tokenstream: Capture
+) -> None:
+    model = completions(provider, cache=InMemoryCache())
+
+    model.invoke("One?")
+    assert model.batch(["One?", "Two?"]) == ["abc", "abc"]
+    assert model.batch(["One?", "Two?"], config={"callbacks": []}) == ["abc", "abc"]
+
+    kept = [signals.CACHE_HIT in each.attributes for each in tokenstream.generations]
+    assert kept == [False, False, True]
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream"])
+@pytest.mark.parametrize("cache", [None, InMemoryCache])
+def test_a_model_that_defines_only_call_is_asked(tokenstream: Capture, way: str, cache: Any) -> None:
+    for cls in (OwnCompletions, OwnChat):
+        _asked(cls(ask=lambda _: "abc", cache=cache and cache()), way)
+
+    assert [each.span.name for each in tokenstream.generations] == ["text_completion", "chat"]
+    for generation in tokenstream.generations:
+        assert generation.outcome == "completed"
+        assert signals.CACHE_HIT not in generation.attributes
+        assert signals.ATTEMPTS not in generation.attributes
+        assert '"content":"abc"' in generation.attributes[signals.OUTPUT_MESSAGES]
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream"])
+def test_a_model_whose_call_asks_another_is_one_generation(
+    provider: ScriptedProvider, tokenstream: Capture, way: str
+) -> None:
+    model, client = chat(provider), openai.OpenAI(base_url=provider.base_url, api_key="none", max_retries=0)
+    question: Any = {"model": "test", "messages": [{"role": "user", "content": "Why?"}]}
+    asks = (lambda _: model.invoke("Why?").content, lambda _: _said(client.chat.completions.create(**question)))
+
+    for ask in asks:
+        for cls in (OwnCompletions, OwnChat):
+            _asked(cls(ask=ask), way)
+
+    assert [each.span.name for each in tokenstream.generations] == ["text_completion", "chat"] * 2
+
+
+def test_a_mocked_method_is_no_kept_answer(tokenstream: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = ChatResult(generations=[ChatGeneration(message=AIMessage("abc"))])
+    monkeypatch.setattr(OwnChat, "_generate", Mock(return_value=answer))
+
+    OwnChat(ask=str).invoke("Why?")
+
+    assert signals.CACHE_HIT not in tokenstream.generations[0].attributes
 
 
 def test_a_model_that_cannot_stream_has_no_fields_of_a_stream(tokenstream: Capture) -> None:
@@ -463,13 +570,6 @@ async def test_a_task_of_langchains_that_reads_on_completes_the_call(model: Chat
     (generation,) = tokenstream.generations
     assert generation.outcome == "completed"
     assert generation.attributes[signals.USAGE_OUTPUT_TOKENS] == len(PIECES)
-
-
-def test_a_stream_that_is_never_read_is_abandoned(model: ChatOpenAI, tokenstream: Capture) -> None:
-    stream = model.stream("Why?")
-    del stream
-
-    assert [each.outcome for each in tokenstream.generations] == ["abandoned"]
 
 
 async def test_many_programs_at_once_keep_their_parents(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
+import pickle
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -16,7 +18,7 @@ from langchain_core.language_models import FakeListLLM
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import RunnableLambda, RunnableParallel
+from langchain_core.runnables import RunnableConfig, RunnableLambda, RunnableParallel
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -347,3 +349,18 @@ def test_agents_are_measured_under_the_new_names(provider: ScriptedProvider) -> 
     assert duration.attributes[signals.AGENT_NAME] == "weather"
     assert measured[signals.INVOKE_AGENT_TOOL_CALLS][0].sum == 1
     assert measured[signals.INVOKE_AGENT_INFERENCE_CALLS][0].sum == 2
+
+
+@pytest.mark.usefixtures("tokenstream")
+def test_the_callbacks_of_a_config_may_be_copied_and_sent_to_another_process() -> None:
+    """Ours stays the same handler here; another process gets one that does nothing."""
+    sent: list[Any] = []
+
+    def step(text: str, config: RunnableConfig) -> str:
+        manager = config["callbacks"]
+        assert copy.deepcopy(manager).handlers == manager.handlers
+        sent.extend(pickle.loads(pickle.dumps(manager)).handlers)
+        return text
+
+    assert RunnableLambda(step).invoke("a") == "a"
+    assert [type(handler) for handler in sent] == [BaseCallbackHandler]

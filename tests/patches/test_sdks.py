@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from otel_tokenstream import OpenAIInstrumentor, signals
 from otel_tokenstream.demo.provider import Script
+from otel_tokenstream.demo.provider.script import tool_call
 from otel_tokenstream.testing import capture
 
 if TYPE_CHECKING:
@@ -43,6 +44,40 @@ def claude(provider: ScriptedProvider, kind: str = "Anthropic", **more: Any) -> 
 
 
 # --- Plain answers and other ends -------------------------------------------------------------
+
+
+def test_a_tool_call_has_one_finish_reason_by_every_way(provider: ScriptedProvider, tokenstream: Capture) -> None:
+    provider.scripts["test"] = Script(pieces=[tool_call("{}", name="look", call_id="call_1")], gap=0.001)
+    reached: dict[str, Any] = {"base_url": provider.base_url, "api_key": "none", "max_retries": 0}
+    model = ChatOpenAI(model="test", use_responses_api=True, **reached)
+    gpt(provider).responses.create(model="test", input="Why?")
+    list(gpt(provider).responses.create(model="test", input="Why?", stream=True))
+    model.invoke("Why?")
+    list(model.stream("Why?"))
+    ChatOpenAI(model="test", **reached).invoke("Why?")
+
+    reasons = [generation.attributes[signals.FINISH_REASONS] for generation in tokenstream.generations]
+    assert reasons == [("tool_calls",)] * 5
+
+
+@pytest.mark.parametrize("kind", ["OpenAI", "AsyncOpenAI"])
+async def test_an_answer_that_parse_refuses_has_its_usage(
+    provider: ScriptedProvider, tokenstream: Capture, kind: str
+) -> None:
+    """The SDK raises where the answer was cut: it was made, and is paid for."""
+    provider.scripts["test"] = Script(pieces=PIECES, gap=0.001, ending="length")
+
+    async def ask() -> None:
+        answer = gpt(provider, kind).chat.completions.parse(**ASKED)
+        await answer
+
+    with pytest.raises(openai.LengthFinishReasonError):
+        await ask()
+
+    (generation,) = tokenstream.generations
+    assert generation.outcome == "failed"
+    assert generation.attributes[signals.ERROR_TYPE] == "LengthFinishReasonError"
+    assert generation.attributes[signals.USAGE_OUTPUT_TOKENS] == len(PIECES)
 
 
 def test_plain_answers_have_no_fields_of_a_stream(answering: ScriptedProvider, tokenstream: Capture) -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import attach
 
 from otel_tokenstream.core.call.dropping import watch
+from otel_tokenstream.core.call.interrupted_read import TimedRead
 from otel_tokenstream.core.call.model_call import ABANDONED, COMPLETED, ModelCall, now
-from otel_tokenstream.core.call.nesting import ReadScope
 from otel_tokenstream.core.call.stream_proxy import _SPECIAL, _Proxy
 from otel_tokenstream.core.runtime.context import detach, detach_interrupted, reset
 from otel_tokenstream.core.runtime.guard import fault
@@ -185,7 +185,7 @@ class _Timing(_Proxy):
 def _next_of_timing(self: _Timing) -> Any:
     call, inner_next, read = self._ts_read_state
     token: Any = None
-    scope = ReadScope(call)
+    scope = TimedRead(call)
     try:
         token = attach(call.context)
         call.read_started = read_started = now()
@@ -202,6 +202,8 @@ def _next_of_timing(self: _Timing) -> Any:
         raise
     finally:
         scope.leave()
+    if scope.told is not None:
+        read_started, arrived = scope.times(arrived, chunk)
     call.read_started = 0
     if read is not None:
         try:
@@ -214,7 +216,7 @@ def _next_of_timing(self: _Timing) -> Any:
 async def _anext_of_timing(self: _Timing) -> Any:
     call, inner_next, read = self._ts_aread_state
     token: Any = None
-    scope = ReadScope(call)
+    scope = TimedRead(call)
     try:
         token = attach(call.context)
         call.read_started = read_started = now()
@@ -234,6 +236,8 @@ async def _anext_of_timing(self: _Timing) -> Any:
         raise
     finally:
         scope.leave()
+    if scope.told is not None:
+        read_started, arrived = scope.times(arrived, chunk)
     call.read_started = 0
     if read is not None:
         try:

@@ -39,6 +39,11 @@ _READ_KEY = "otel_tokenstream_read"
 _SPAN_KEY = "otel_tokenstream_span"
 
 
+def owner() -> CallScope | ReadScope | None:
+    """Return what calls made in this context belong to, if anything."""
+    return _owner.get()
+
+
 def current_call() -> ModelCall | None:
     """Return the call that the library is making right now, if any."""
     owning = _owner.get()

@@ -39,11 +39,16 @@ def within_current(context: Context) -> Context:
     return set_value(_OUTER_KEY, get_current(), context)
 
 
+def outer_of(context: Context) -> Any:
+    """Return the context that was current where ``within_current`` was called for this one; None where it was not."""
+    return get_value(_OUTER_KEY, context)
+
+
 def detach_interrupted(context: Context, token: Any) -> None:
     """Make current again what was so before ``context``, wherever attaching or detaching was interrupted."""
     current = get_current()
     if token is None:
-        outer: Any = get_value(_OUTER_KEY, context)
+        outer = outer_of(context)
         if current is context and outer is not None:
             attach(outer)
         return

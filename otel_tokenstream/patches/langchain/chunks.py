@@ -11,7 +11,7 @@ from otel_tokenstream.core.call.request import Usage
 from otel_tokenstream.patches import openai_shape
 from otel_tokenstream.patches.content_kinds import kind_of
 from otel_tokenstream.patches.langchain.requests import plain_message
-from otel_tokenstream.patches.openai_shape import count, get
+from otel_tokenstream.patches.openai_shape import as_text, count, get
 
 if TYPE_CHECKING:
     from otel_tokenstream.core.call.model_call import ModelCall
@@ -39,10 +39,10 @@ def reader(call: ModelCall, first: Callable[[int], object]) -> Reader:
     access on pydantic models costs more than all the rest of a read.
     """
     run: list[int] | None = None
-    begun = False
+    begun = tools_asked = False
 
     def read(read_started: int, arrived: int, chunk: Any) -> None:
-        nonlocal run, begun
+        nonlocal run, begun, tools_asked
         if not begun:
             begun = True
             first(arrived)
@@ -62,7 +62,8 @@ def reader(call: ModelCall, first: Callable[[int], object]) -> Reader:
         except (AttributeError, KeyError, TypeError):
             text = None
         if not text:
-            _read_any(call, read_started, arrived, chunk)
+            tools_asked = tools_asked or bool(get(get(chunk, "message"), "tool_call_chunks"))
+            _read_any(call, read_started, arrived, chunk, tools_asked=tools_asked)
         elif run is None:
             call.text(read_started, arrived, text)
             run = call.plain_run()
@@ -74,7 +75,7 @@ def reader(call: ModelCall, first: Callable[[int], object]) -> Reader:
     return read
 
 
-def _read_any(call: ModelCall, read_started: int, arrived: int, chunk: Any) -> None:
+def _read_any(call: ModelCall, read_started: int, arrived: int, chunk: Any, *, tools_asked: bool) -> None:
     if isinstance(chunk, Mapping):
         brought = _read_event(call, read_started, arrived, chunk)
     else:
@@ -86,7 +87,7 @@ def _read_any(call: ModelCall, read_started: int, arrived: int, chunk: Any) -> N
             if text:
                 call.text(read_started, arrived, text)
         else:
-            _read_facts(call, message)
+            _read_facts(call, message, tools_asked=tools_asked)
             brought = _read_message(call, read_started, arrived, message)
     if not brought:
         call.chunk(read_started, arrived, EMPTY, 0, None, None)
@@ -106,7 +107,7 @@ def _read_message(call: ModelCall, read_started: int, arrived: int, message: Any
         if _take_block(call, read_started, arrived, block):
             read_started = 0
     pieces = [
-        (get(each, "index"), get(each, "id"), get(each, "name"), get(each, "args") or "")
+        (get(each, "index"), get(each, "id"), get(each, "name"), as_text(get(each, "args")))
         for each in get(message, "tool_call_chunks") or ()
     ]
     legacy = extra.get("function_call")
@@ -127,7 +128,8 @@ def _pieces(extra: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if isinstance(refusal, str) and refusal:
         yield REFUSAL, refusal
     if audio:
-        yield AUDIO, get(audio, "transcript") or ""
+        transcript = get(audio, "transcript")
+        yield AUDIO, transcript if isinstance(transcript, str) else ""
 
 
 def _written(content: Any) -> Iterator[tuple[str, str]]:
@@ -214,10 +216,10 @@ def _read_delta(call: ModelCall, read_started: int, arrived: int, index: Any, de
     return True
 
 
-def _read_facts(call: ModelCall, message: Any) -> None:
+def _read_facts(call: ModelCall, message: Any, *, tools_asked: bool) -> None:
     about = get(message, "response_metadata")
     if about:
-        _read_about(call, about)
+        _read_about(call, about, tools_asked=tools_asked)
     told = get(message, "id")
     if isinstance(told, str) and not told.startswith(_OWN_IDS):
         call.response_id = told
@@ -226,13 +228,14 @@ def _read_facts(call: ModelCall, message: Any) -> None:
         call.usage = _together(call.usage, usage_of(reported))
 
 
-def _read_about(call: ModelCall, about: Any) -> None:
+def _read_about(call: ModelCall, about: Any, *, tools_asked: bool = False) -> None:
     """Take the facts that integrations put beside a message, each under its provider's own names."""
     if not isinstance(about, Mapping) or not about:
         return
     reason = next((about[name] for name in _REASONS if about.get(name)), None)
     if reason is None and about.get("object") == "response":  # OpenAI's Responses API
-        reason = "stop" if about.get("status") == "completed" else get(about.get("incomplete_details"), "reason")
+        answered = "tool_calls" if tools_asked else "stop"
+        reason = answered if about.get("status") == "completed" else get(about.get("incomplete_details"), "reason")
         reason = {"max_output_tokens": "length"}.get(str(reason), reason)
     if reason is not None:
         call.finish_reasons[0] = str(reason)
@@ -304,7 +307,7 @@ def _read_one(call: ModelCall, index: int, answer: Any) -> None:
         call.answered(get(answer, "text"), index)
     else:
         before = call.usage
-        _read_facts(call, message)
+        _read_facts(call, message, tools_asked=bool(get(message, "tool_calls")))
         call.usage = before or call.usage  # each choice repeats it
         call.answered(plain_message(message), index)
     if index and 0 in call.finish_reasons:

@@ -1,6 +1,7 @@
 """``with_fallbacks`` and ``with_retry`` around a model: one call, however many requests it takes.
 
-Around anything that asks several models they are a program's own affair, and each model call is one by itself.
+Around anything that asks several models, or may do so, they are a program's own affair, and each model call is one by
+itself.
 """
 
 from __future__ import annotations
@@ -11,20 +12,19 @@ from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream.core.runtime.guard import guarded
-from otel_tokenstream.patches.langchain.invocations import beginning, finished, handed_over, streams_itself
+from otel_tokenstream.patches.langchain.first_read import begun_at_first_read
+from otel_tokenstream.patches.langchain.invocations import beginning, finished, keeps_answers, streams_itself
+from otel_tokenstream.patches.langchain.plain_steps import asks_nothing, packages_of
 from otel_tokenstream.patches.seams import PublicEntry
 from otel_tokenstream.patches.table import Patch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from otel_tokenstream.core.call.layered import Begun
     from otel_tokenstream.core.emit.telemetry import Telemetry
 
 _FALLBACKS, _RETRY = "langchain_core.runnables.fallbacks", "langchain_core.runnables.retry"
-# Attributes by which a runnable leads to the one it stands around.
-_INNER = ("bound", "default")
 
 
 def patches(telemetry: Telemetry) -> Iterator[Patch]:
@@ -41,12 +41,12 @@ def patches(telemetry: Telemetry) -> Iterator[Patch]:
 def _invoke(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def invoke(self: Any, input: Any, config: Any = None, **kwargs: Any) -> Any:  # LangChain's name
-        with _beginning(telemetry, self, input, config, kwargs) as begun:
+        with _beginning(telemetry, self, input, config, kwargs) or nullcontext() as begun:
             if begun is None:
                 return original(self, input, config, **kwargs)
             with begun:
                 result = original(self, input, config, **kwargs)
-            finished(begun.call)
+            _answered(begun, self)
             return result
 
     return invoke
@@ -55,12 +55,12 @@ def _invoke(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[...,
 def _ainvoke(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     async def ainvoke(self: Any, input: Any, config: Any = None, **kwargs: Any) -> Any:
-        with _beginning(telemetry, self, input, config, kwargs) as begun:
+        with _beginning(telemetry, self, input, config, kwargs) or nullcontext() as begun:
             if begun is None:
                 return await original(self, input, config, **kwargs)
             with begun:
                 result = await original(self, input, config, **kwargs)
-            finished(begun.call)
+            _answered(begun, self)
             return result
 
     return ainvoke
@@ -70,8 +70,8 @@ def _stream(telemetry: Telemetry, original: Callable[..., Any], *, sync: bool) -
     @wraps(original)
     def stream(self: Any, input: Any, config: Any = None, **kwargs: Any) -> Any:
         made = original(self, input, config, **kwargs)
-        with _beginning(telemetry, self, input, config, kwargs, sync=sync) as begun:
-            return made if begun is None else handed_over(begun, made)
+        begin = _beginning(telemetry, self, input, config, kwargs, sync=sync)
+        return made if begin is None else begun_at_first_read(made, begin)
 
     return stream
 
@@ -86,18 +86,33 @@ _METHODS: dict[str, Callable[[Telemetry, Any], Any]] = {
 
 def _beginning(
     telemetry: Telemetry, group: Any, given: Any, config: Any, options: Mapping[str, Any], *, sync: bool | None = None
-) -> AbstractContextManager[Begun | None]:
+) -> beginning | None:
     models = guarded(_models)(group)
     if not models:
-        return nullcontext()
+        return None
     known = {**(guarded(_options)(group) or {}), **options}
     stream = sync is not None and guarded(streams_itself)(models[0], known, sync=sync) is not False
-    is_model = partial(_is_model, sys.modules["langchain_core.language_models"].BaseLanguageModel)
-    return beginning(telemetry, models[0], given, known, stream=stream, parent=config, asks=is_model)
+    asks = partial(_is_one_of, models)
+    return beginning(telemetry, models[0], _readable(given), known, stream=stream, parent=config, asks=asks)
 
 
-def _is_model(base: type, other: object) -> bool:
-    return isinstance(other, base)
+def _readable(given: Any) -> Any:
+    """Return a group's input where it is one of a model, and no messages where a prompt makes some of it."""
+    return given if isinstance(given, (str, list, tuple)) or hasattr(given, "to_messages") else []
+
+
+def _is_one_of(models: Sequence[object], other: object) -> bool:
+    return any(other is each for each in models)
+
+
+def _answered(begun: Begun, group: Any) -> None:
+    if not begun.is_asked:
+        begun.call.cache_hit = guarded(_keeps_answers)(group) is True
+    finished(begun.call)
+
+
+def _keeps_answers(group: Any) -> bool:
+    return any(keeps_answers(model) for model in _models(group) or ())
 
 
 def _models(group: Any) -> list[Any] | None:
@@ -114,21 +129,29 @@ def _models(group: Any) -> list[Any] | None:
 
 
 def _model(runnable: Any) -> list[Any] | None:
-    """Return the one model that a runnable asks, or those of the group that it is."""
-    language_models, base = sys.modules["langchain_core.language_models"], sys.modules["langchain_core.runnables.base"]
-    while not isinstance(runnable, language_models.BaseLanguageModel):
-        if hasattr(type(runnable), "runnables"):
-            return _models(runnable)
-        inner = next((found for name in _INNER if (found := getattr(runnable, name, None)) is not None), None)
-        if inner is None:
-            if not isinstance(runnable, base.RunnableSequence):
-                return None
-            models = [each for each in runnable.steps if _model(each)]
-            if len(models) != 1:
-                return None
-            inner = models[0]  # with a prompt before it, or a parser after it
-        runnable = inner
-    return [runnable]
+    """Return the one model that a runnable asks, or those of the group that it is.
+
+    Return None where it may ask others, or a copy of its model: what asks for each input, chooses, or is configured.
+    """
+    base = sys.modules["langchain_core.runnables.base"]
+    bindings: Any = (base.RunnableBinding, getattr(sys.modules.get(_RETRY), "RunnableRetry", ()))
+    if isinstance(runnable, sys.modules["langchain_core.language_models"].BaseLanguageModel):
+        return [runnable]
+    if hasattr(type(runnable), "runnables"):
+        return _models(runnable)
+    if isinstance(runnable, bindings):
+        return _model(runnable.bound)
+    return _model_of_sequence(runnable.steps) if isinstance(runnable, base.RunnableSequence) else None
+
+
+def _model_of_sequence(steps: Sequence[Any]) -> list[Any] | None:
+    """Return the models of the one step that asks any, with a prompt before it, or a parser after it."""
+    asking = [(step, models) for step in steps if (models := _model(step))]
+    if len(asking) != 1:
+        return None
+    ((asked, models),) = asking
+    packages = packages_of(models)
+    return models if all(step is asked or asks_nothing(step, packages) for step in steps) else None
 
 
 def _options(runnable: Any) -> dict[str, Any]:
@@ -136,7 +159,6 @@ def _options(runnable: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     while runnable is not None and not hasattr(runnable, "_llm_type"):
         found = {**(getattr(runnable, "kwargs", None) or {}), **found}
-        runnable = next(
-            (inner for name in ("runnable", *_INNER) if (inner := getattr(runnable, name, None)) is not None), None
-        )
+        inner = (getattr(runnable, name, None) for name in ("runnable", "bound"))
+        runnable = next((each for each in inner if each is not None), None)
     return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import weakref
+from contextvars import copy_context
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from otel_tokenstream.core.call.nesting import current_call
 from otel_tokenstream.core.runtime.guard import fault, guarded
 from otel_tokenstream.patches.langchain import models, tree
 from otel_tokenstream.patches.langchain.chunks import read_answer
+from otel_tokenstream.patches.langchain.first_read import begun_at_first_read
 from otel_tokenstream.patches.langchain.requests import CHAT, TEXT, request
 from otel_tokenstream.patches.lifecycle import begin
 from otel_tokenstream.patches.seams import PublicEntry
@@ -24,12 +26,16 @@ from otel_tokenstream.patches.table import Patch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from contextvars import Context
     from types import TracebackType
 
     from otel_tokenstream.core.emit.telemetry import Telemetry
 
 _PACKAGE = "langchain_core.language_models"
 _CHAT_MODELS, _MODELS = f"{_PACKAGE}.chat_models", f"{_PACKAGE}.llms"
+
+# Of the arguments with which a model is asked, those that are LangChain's own.
+_NO_OPTIONS = {"new_arg_supported", "run_manager", "callbacks", "tags", "metadata", "run_name", "run_id"}
 
 # By the object that the program holds of a call that LangChain reads in a task of its own.
 _read_apart: weakref.WeakKeyDictionary[Any, ModelCall] = weakref.WeakKeyDictionary()
@@ -47,6 +53,9 @@ def patches(telemetry: Telemetry) -> Iterator[Patch]:
     yield patch(_CHAT_MODELS, "BaseChatModel._agenerate_with_cache", _agenerating, "BaseChatModel.ainvoke")
     yield patch(_MODELS, "BaseLLM._generate_helper", _generating, "BaseLLM.invoke")
     yield patch(_MODELS, "BaseLLM._agenerate_helper", _agenerating, "BaseLLM.ainvoke")
+    # Where the cache has all answers, LangChain does not reach the two before.
+    yield Patch(_MODELS, "BaseLLM.generate", partial(_keeping, telemetry), optional=True)
+    yield Patch(_MODELS, "BaseLLM.agenerate", partial(_akeeping, telemetry), optional=True)
     since = (1, 4)
     events = "BaseChatModel.stream_events"
     yield patch(_CHAT_MODELS, "BaseChatModel._iter_v2_events", _events, events, since)
@@ -61,7 +70,7 @@ class beginning:  # noqa: N801  # reads as a verb where it is used
     says which models the call may ask where it is not this one alone.
     """
 
-    __slots__ = ("_asks", "_begin", "_begun", "_model", "_parent", "_telemetry")
+    __slots__ = ("_asks", "_begin", "_begun", "_context", "_model", "_parent", "_telemetry")
 
     def __init__(
         self,
@@ -81,9 +90,23 @@ class beginning:  # noqa: N801  # reads as a verb where it is used
         self._parent = parent
         self._asks = asks
         self._begun: Begun | None = None
+        self._context: Context | None = None
+
+    def keep_context(self) -> None:
+        """Let the call begin later as if it were now: under the span that is current now."""
+        with tree.within(self._parent):
+            self._context = copy_context()
+
+    def applies(self) -> bool:
+        """Return whether there is a call to begin: the package is active, and no call of this model is under way."""
+        return self._telemetry.enabled and guarded(self._is_part)() is False
 
     def __enter__(self) -> Begun | None:
-        if not self._telemetry.enabled or guarded(self._is_part)() is not False:
+        context, self._context = self._context, None
+        return self._enter() if context is None else context.run(self._enter)
+
+    def _enter(self) -> Begun | None:
+        if not self.applies():
             return None
         with tree.within(self._parent):
             call = self._begin.__enter__()
@@ -118,20 +141,13 @@ def _note_last_read(call: ModelCall) -> None:
 
 
 def _streaming(telemetry: Telemetry, original: Callable[..., Any], *, sync: bool) -> Callable[..., Any]:
-    # Sync or async, calling the original only makes a generator: its first read asks the model.
     @wraps(original)
     def stream(self: Any, input: Any, config: Any = None, **kwargs: Any) -> Any:  # LangChain's name
         made = original(self, input, config, **kwargs)
         streamed = guarded(streams_itself)(self, kwargs, sync=sync) is not False
-        with beginning(telemetry, self, input, kwargs, stream=streamed, parent=config) as begun:
-            return made if begun is None else handed_over(begun, made)
+        return begun_at_first_read(made, beginning(telemetry, self, input, kwargs, stream=streamed, parent=config))
 
     return stream
-
-
-def handed_over(begun: Begun, stream: Any) -> Any:
-    """Give the caller its stream inside a proxy."""
-    return hand_over_outer(begun, stream, "LangChain's stream")
 
 
 def streams_itself(model: Any, options: Mapping[str, Any], *, sync: bool, run_manager: Any = None) -> bool:
@@ -159,7 +175,7 @@ def _generating(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[
                 return original(self, *args, **kwargs)
             with begun:
                 result = original(self, *args, **kwargs)
-            return _answered(begun, result)
+            return _answered(begun, self, result)
 
     return generate
 
@@ -174,7 +190,7 @@ def _agenerating(telemetry: Telemetry, original: Callable[..., Any]) -> Callable
                 return await original(self, *args, **kwargs)
             with begun:
                 result = await original(self, *args, **kwargs)
-            return _answered(begun, result)
+            return _answered(begun, self, result)
 
     return generate
 
@@ -182,28 +198,54 @@ def _agenerating(telemetry: Telemetry, original: Callable[..., Any]) -> Callable
 def _arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, dict[str, Any], Any]:
     """(input, options, run manager) of the methods that ask a model for one answer, chat's or a completion's."""
     arguments = {**dict(zip(("messages", "stop", "run_manager"), args, strict=False)), **kwargs}
-    given = arguments.pop("messages", None) or arguments.pop("prompts", None)
-    managers = arguments.pop("run_managers", None) or arguments.get("run_manager")
-    manager = managers[0] if isinstance(managers, list) else managers
-    return (
-        given,
-        {name: arguments[name] for name in arguments if name not in ("new_arg_supported", "run_manager")},
-        manager,
-    )
+    given = arguments.pop("messages", arguments.pop("prompts", None))
+    managers = arguments.pop("run_managers", None) or arguments.get("run_manager") or arguments.get("callbacks")
+    manager = next(iter(managers), None) if isinstance(managers, list) else managers
+    return given, {name: arguments[name] for name in arguments if name not in _NO_OPTIONS}, manager
 
 
 def _streams_underneath(model: Any, options: Mapping[str, Any], manager: Any, *, sync: bool) -> bool:
     return is_chat(model) and streams_itself(model, options, sync=sync, run_manager=manager or ())
 
 
-def _answered(begun: Begun, result: Any) -> Any:
+def _keeping(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..., Any]:
+    """Begin the call of a completion model that has a cache before LangChain looks into the cache."""
+    begun_early = _generating(telemetry, original)
+
+    @wraps(original)
+    def generate(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return (begun_early if guarded(keeps_answers)(self) else original)(self, *args, **kwargs)
+
+    return generate
+
+
+def _akeeping(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[..., Any]:
+    begun_early = _agenerating(telemetry, original)
+
+    @wraps(original)
+    async def generate(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return await (begun_early if guarded(keeps_answers)(self) else original)(self, *args, **kwargs)
+
+    return generate
+
+
+def keeps_answers(model: Any) -> bool:
+    """Return whether LangChain's cache is in use for a model."""
+    kept = model.cache
+    if kept is None or kept is True:
+        kept = sys.modules["langchain_core.globals"].get_llm_cache()
+    return kept is not None and kept is not False
+
+
+def _answered(begun: Begun, model: Any, result: Any) -> Any:
     call = begun.call
     try:
         if not begun.is_asked:
-            call.cache_hit = True
+            call.cache_hit = keeps_answers(model)
             if call.observed and not stream_proxy.is_mock(result):
                 read_answer(call, result)
-            call.usage = None  # another call's
+            if call.cache_hit:
+                call.usage = None  # another call's
     except Exception as problem:  # noqa: BLE001  # ours, not the user's
         fault("LangChain's result", problem)
     finished(call)
@@ -244,7 +286,7 @@ def _aevents(telemetry: Telemetry, original: Callable[..., Any]) -> Callable[...
 
 def _to_the_last(begun: Begun, events: Any) -> Any:
     begun.is_last = _finishes
-    return handed_over(begun, events)
+    return hand_over_outer(begun, events, "LangChain's stream of events")
 
 
 @guarded

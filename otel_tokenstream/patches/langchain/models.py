@@ -1,8 +1,8 @@
 """The methods of each model's own class: its stream, whose reads are the provider's time, and its plain answer.
 
 A class is prepared when one of its models is first called, whenever it was made. LangChain's own
-base classes stay as they are: whether a class has replaced their ``_stream`` tells LangChain
-whether its models stream.
+base classes stay as they are, ``BaseChatModel`` and ``BaseLLM``: whether a class has replaced their
+``_stream`` tells LangChain whether its models stream.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from inspect import isfunction
 from typing import TYPE_CHECKING, Any
 
 from otel_tokenstream.core.call import stream_proxy
+from otel_tokenstream.core.call.interrupted_read import put_outside_reads
 from otel_tokenstream.core.call.layered import begun_for, timing
 from otel_tokenstream.core.call.model_call import now
 from otel_tokenstream.core.call.nesting import CallScope, ReadScope, current_call
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
     from otel_tokenstream.core.call.layered import Begun
 
-_BASES = ("langchain_core.language_models.chat_models", "langchain_core.language_models.llms")
+_MODULES = ("langchain_core.language_models.chat_models", "langchain_core.language_models.llms")
+_BASES = ("BaseChatModel.", "BaseLLM.")
 
 _applied: list[tuple[weakref.ref[type], str, Any, Any]] = []
 _applying = threading.RLock()
@@ -43,10 +45,14 @@ def prepare(model: object) -> None:
             own = vars(cls).get(name)
             if own is None:
                 continue
-            # By the function's module: a class may have taken LangChain's own under its name.
-            if isfunction(own) and own.__code__ not in _OURS and own.__module__ not in _BASES:
+            if isfunction(own) and own.__code__ not in _OURS and not _is_of_base(own):
                 _put(cls, name, wrap)
             break
+
+
+def _is_of_base(function: Any) -> bool:
+    # By the function's own name: a class may have taken LangChain's under its name.
+    return function.__module__ in _MODULES and function.__qualname__.startswith(_BASES)
 
 
 def restore() -> None:
@@ -75,6 +81,7 @@ def _streaming(original: Callable[..., Any]) -> Callable[..., Any]:
         begun = _begun(self)
         if begun is None or begun.is_read:
             return original(self, *args, **kwargs)
+        put_outside_reads("on_llm_new_token", (*args, *kwargs.values()), _put)
         asking, scope = Asking(begun, self, kwargs), ReadScope(begun.call)
         try:
             result = original(self, *args, **kwargs)

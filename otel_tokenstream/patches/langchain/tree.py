@@ -128,6 +128,16 @@ def _handler(telemetry: Telemetry) -> Any:
     class TokenstreamHandler(base):  # type: ignore[misc]  # LangChain's class, which is not imported for its type
         """Tells the tree of runs. It is called on the run's own thread, in its own context."""
 
+        def __copy__(self) -> Any:
+            return self
+
+        def __deepcopy__(self, _: Any) -> Any:
+            return self
+
+        def __reduce__(self) -> Any:
+            # A program may send its callbacks to another process, where the runs of this one are not known.
+            return base, ()
+
         is_tokenstreams = True
         run_inline = True
         ignore_llm = ignore_chat_model = ignore_retry = ignore_custom_event = True

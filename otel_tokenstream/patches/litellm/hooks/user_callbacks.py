@@ -11,6 +11,7 @@ import sys
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+from otel_tokenstream.core.runtime.guard import guarded
 from otel_tokenstream.patches.litellm.hooks.attempts import outside_call
 from otel_tokenstream.patches.table import Patch
 
@@ -122,11 +123,15 @@ def _setting_strategy(original: Any) -> Callable[..., Any]:
     @wraps(original)
     def set_strategy(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = original.__get__(self)(*args, **kwargs)
-        given = vars(self)
-        given.update({name: _set_apart(given[name]) for name in _STRATEGY if name in given})
+        _set_strategy_apart(vars(self))
         return result
 
     return set_strategy
+
+
+@guarded
+def _set_strategy_apart(given: dict[str, Any]) -> None:
+    given.update({name: _set_apart(given[name]) for name in _STRATEGY if name in given})
 
 
 def _picking(original: Any) -> Callable[..., Any]:

@@ -299,6 +299,20 @@ def test_an_invented_finish_reason_is_marked(provider: ScriptedProvider, tokenst
     assert signals.FINISH_REASON_SYNTHETIC not in real.attributes
 
 
+@pytest.mark.skipif(not MISSES_THE_REASON, reason="this litellm does not note whether any reason came")
+@pytest.mark.parametrize("provider_name", ["hosted_vllm", "deepseek", "mistral", "openrouter"])
+def test_a_reason_made_of_the_mark_of_the_end_is_marked(
+    provider: ScriptedProvider, tokenstream: Capture, provider_name: str
+) -> None:
+    """litellm's own reader of streams like OpenAI's says stop where it meets ``[DONE]``."""
+    for script in (SCRIPTS["no finish reason"], LETTERS):
+        streamed(provider, script, model=f"{provider_name}/test")
+
+    assert [each.attributes[signals.FINISH_REASONS] for each in tokenstream.generations] == [("stop",)] * 2
+    marks = [each.attributes.get(signals.FINISH_REASON_SYNTHETIC) for each in tokenstream.generations]
+    assert marks == [True, None]
+
+
 @invents_the_reason
 def test_leaving_at_an_invented_finish_reason_is_marked_too(provider: ScriptedProvider, tokenstream: Capture) -> None:
     """A caller that stops reading at the finish reason learns the same as one that reads to the end."""

@@ -99,12 +99,22 @@ def _finalize_stream(call: ModelCall, answer: Any, stream: Any) -> None:
     received = getattr(stream, "received_finish_reason", _MISSING)
     if received is _MISSING:  # none of litellm's own chat streams
         return
-    if call.finish_reasons and not (received or getattr(stream, "intermittent_finish_reason", None)):
+    given = received or getattr(stream, "intermittent_finish_reason", None)
+    if call.finish_reasons and (not given or _took_the_end_for_a_reason(stream)):
         _note_invented_reason(call, invented=True)
     chunks = getattr(stream, "chunks", None) or ()
     if chunks and call.response_id is None and hasattr(answer, "received_finish_reason"):
         chat.read_first(call, chunks[-1])  # of an answer that went on with another stream
     _finalize_usage(call, chunks)
+
+
+def _took_the_end_for_a_reason(stream: Any) -> bool:
+    """Return whether litellm's reader of streams like OpenAI's had no finish reason but the mark of their end."""
+    if stream.custom_llm_provider == "ollama":  # its last chunk has another shape than those before it
+        return False
+    return bool(getattr(stream, "uses_openai_chat_stream", False)) and not getattr(
+        stream, "received_any_finish_reason", True
+    )
 
 
 def _finalize_usage(call: ModelCall, chunks: Sequence[Any]) -> None:

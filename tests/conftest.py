@@ -5,7 +5,7 @@ import itertools
 import os
 import signal
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from otel_tokenstream.testing import Capture
     from tests.viewer.browser import Browser
 
+
+with suppress(ModuleNotFoundError):  # the oldest versions are tested without it
+    from hypothesis import settings
+
+    settings.register_profile(
+        "without a deadline", deadline=None
+    )  # how fast an example is says nothing on a busy machine
+    settings.load_profile("without a deadline")
 
 # Each process that imports litellm would ask the internet for its prices.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")

@@ -50,13 +50,13 @@ def chat(provider: ScriptedProvider, script: Script = ANSWER, name: str = "test"
     provider.scripts[name] = script
     about = {"base_url": provider.base_url, "api_key": "none", "max_retries": 0, "stream_usage": True}
     # Models with the same time-out share a client, and that belongs to one event loop.
-    about["timeout"] = 30 + next(_numbers)
+    about["timeout"] = 10_000 + next(_numbers)
     return ChatOpenAI(model=name, **{**about, **more})
 
 
 def completions(provider: ScriptedProvider, **more: Any) -> OpenAI:
     provider.scripts["test"] = ANSWER
-    about = {"timeout": 30 + next(_numbers), **more}
+    about = {"timeout": 10_000 + next(_numbers), **more}
     return OpenAI(model="test", base_url=provider.base_url, api_key="none", max_retries=0, **about)
 
 

@@ -70,8 +70,8 @@ def weather(asked: Mapping[str, Any]) -> list[Any]:
 
 def chat(provider: ScriptedProvider, script: Script | None = None) -> ChatOpenAI:
     provider.scripts["test"] = script or Script(pieces=["a", "b"], gap=0.001)
-    # Models with the same time-out share a client, and that belongs to one event loop.
-    timeout = 30 + next(_numbers)
+    # Models with the same time-out share a client, and that belongs to one event loop; other files have other ones.
+    timeout = 20_000 + next(_numbers)
     return ChatOpenAI(model="test", base_url=provider.base_url, api_key="none", max_retries=0, timeout=timeout)
 
 

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 with suppress(ModuleNotFoundError):  # the oldest versions are tested without it
     from hypothesis import settings
 
-    settings.register_profile(
-        "without a deadline", deadline=None
-    )  # how fast an example is says nothing on a busy machine
+    # How long an example takes says nothing on a busy machine.
+    settings.register_profile("without a deadline", deadline=None)
     settings.load_profile("without a deadline")
 
 # Each process that imports litellm would ask the internet for its prices.

@@ -1,4 +1,4 @@
-"""Types of the commands' arguments: argparse refuses a wrong word with the reason and exit code 2."""
+"""Arguments of several commands, and their types: argparse refuses a wrong word with the reason and exit code 2."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ def tempo_url(text: str) -> str:
         message = "put no password into the address: reports show it; set TEMPO_HEADERS or TEMPO_BEARER_TOKEN"
         raise argparse.ArgumentTypeError(message)
     return text
+
+
+def add_tempo(parser: argparse.ArgumentParser) -> None:
+    """Add where Tempo is, whose traces it reads and how many; which of them differs by command."""
+    parser.add_argument("--tempo", type=tempo_url, metavar="URL", help="read from this Tempo server")
+    parser.add_argument("--tenant", default="", metavar="NAME", help="of Tempo, sent as X-Scope-OrgID")
+    parser.add_argument("--limit", type=count, default=2000, metavar="N", help="of Tempo's traces; default 2000")
 
 
 def _is_address(text: str) -> bool:

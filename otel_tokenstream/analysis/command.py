@@ -44,12 +44,8 @@ exit code: 0 with a report, 1 if a source cannot be read or has no streams, 2 if
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sources", nargs="*", type=Path, metavar="FILE", help="default: the viewer's database")
-    parser.add_argument("--tempo", type=argument_types.tempo_url, metavar="URL", help="read from this Tempo server")
+    argument_types.add_tempo(parser)
     parser.add_argument("--query", metavar="TRACEQL", help="which of Tempo's traces; default: all that hold a stream")
-    parser.add_argument("--tenant", default="", metavar="NAME", help="of Tempo, sent as X-Scope-OrgID")
-    parser.add_argument(
-        "--limit", type=argument_types.count, default=2000, metavar="N", help="of Tempo's traces; default 2000"
-    )
     parser.add_argument(
         "--since",
         type=argument_types.seconds,

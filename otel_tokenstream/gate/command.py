@@ -78,12 +78,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="otel-tokenstream gate", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("sources", nargs="*", type=Path, metavar="FILE", help="recordings of the streams to judge")
-    parser.add_argument("--tempo", type=argument_types.tempo_url, metavar="URL", help="read from this Tempo server too")
+    argument_types.add_tempo(parser)
     parser.add_argument("--query", default="", metavar="TRACEQL", help="which of Tempo's traces")
-    parser.add_argument("--tenant", default="", metavar="NAME", help="of Tempo, sent as X-Scope-OrgID")
-    parser.add_argument(
-        "--limit", type=argument_types.count, default=2_000, metavar="N", help="of Tempo's traces; default 2000"
-    )
     parser.add_argument(
         "--since",
         type=argument_types.seconds,

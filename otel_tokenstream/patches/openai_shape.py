@@ -190,6 +190,12 @@ def as_text(arguments: object) -> str:
     return "" if arguments is None else json.dumps(arguments, default=str)
 
 
+def transcript(audio: Any) -> str:
+    """Return what is said in a piece of audio."""
+    text = get(audio, "transcript")
+    return text if isinstance(text, str) else ""
+
+
 def count(thing: Any, name: str) -> int | None:
     """Read a field that is a count, None where it is none."""
     value = None if thing is None else get(thing, name)

@@ -112,7 +112,7 @@ def _read_message(call: ModelCall, read_started: int, arrived: int, message: Any
     ]
     legacy = extra.get("function_call")
     if legacy and not pieces:
-        pieces.append((-1, None, get(legacy, "name"), get(legacy, "arguments") or ""))
+        pieces.append((-1, None, get(legacy, "name"), as_text(get(legacy, "arguments"))))
     if pieces:
         call.tool_calls(read_started, arrived, pieces)
         read_started = 0
@@ -128,8 +128,7 @@ def _pieces(extra: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if isinstance(refusal, str) and refusal:
         yield REFUSAL, refusal
     if audio:
-        transcript = get(audio, "transcript")
-        yield AUDIO, transcript if isinstance(transcript, str) else ""
+        yield AUDIO, openai_shape.transcript(audio)
 
 
 def _written(content: Any) -> Iterator[tuple[str, str]]:

@@ -188,8 +188,7 @@ def _pieces(delta: Any) -> Iterator[tuple[str, str]]:
         yield REFUSAL, refusal
     audio = getattr(delta, "audio", None)
     if audio:
-        transcript = get(audio, "transcript")
-        yield AUDIO, transcript if isinstance(transcript, str) else ""
+        yield AUDIO, openai_shape.transcript(audio)
 
 
 def reasoning(delta: Any) -> str:
